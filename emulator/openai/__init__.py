@@ -1,0 +1,1 @@
+"""OpenAI on one machine: chat completions over SSE and Realtime over WebSocket."""

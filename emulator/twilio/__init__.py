@@ -1,0 +1,1 @@
+"""Twilio on one machine: webhooks, TwiML, REST and media streams."""

@@ -1,0 +1,118 @@
+"""The port to where calls are kept. What every store promises is said here; how it does it is the store's own file.
+
+One writer per field: a change of a field by the side that does not own it is a bug, and every store refuses it.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+from callbot.calls import Call, Reservation, StatusReport, Turn
+from callbot.errors import ConfigError, RefusedError
+
+
+class Writer(StrEnum):
+    """Who changes a record."""
+
+    FUNCTIONS = "functions"
+    STREAM = "stream"
+
+
+# Fields of a call that `update` may change, by owner. Status and what follows from it move only by `report_status`,
+# the stream's generation only by `open_stream`, and the rest is set once by `begin`.
+OWNED: Mapping[Writer, frozenset[str]] = {
+    Writer.FUNCTIONS: frozenset({"flow", "answered_by", "end_reason", "recording_url"}),
+    Writer.STREAM: frozenset({"stream", "next_step", "usage"}),
+}
+
+
+class TicketUsedError(RefusedError):
+    """A stream of this generation, or of a later one, has been opened before."""
+
+
+class CallUnknownError(RefusedError):
+    """There is no record of this call (its webhook could not reach the store, or it is no call of ours)."""
+
+
+class OverLimitError(RefusedError):
+    """One more outbound call would exceed a limit; `limit` says which."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"over the limit: {limit}")
+        self.limit = limit
+
+
+class CallStore(Protocol):
+    """Where calls are kept. Every method raises `StoreError` when the store is unreachable or too slow."""
+
+    def begin(self, call: Call) -> Call:
+        """Create the record, or return the one that is there: a repeated webhook begins nothing twice."""
+
+    def get(self, sid: str) -> Call | None: ...
+
+    def recent(self, limit: int, before: datetime | None = None) -> list[Call]:
+        """The newest calls first, created before `before`."""
+
+    def report_status(self, sid: str, report: StatusReport) -> tuple[Call, bool] | None:
+        """Move the status as `Call.after` says, atomically. The call, and whether it moved; None: no such call."""
+
+    def update(self, sid: str, writer: Writer, changes: Mapping[str, Any]) -> None:
+        """Change whole fields. ValueError: a field the writer does not own. A call that is not there stays absent."""
+
+    def open_stream(self, sid: str, generation: int, at: datetime) -> Call:
+        """Claim this generation for one stream, atomically, and return the call with its new `stream`.
+
+        Raises TicketUsedError when this or a later generation is taken, CallUnknownError when there is no such call,
+        RefusedError when it is over.
+        """
+
+    def put_turn(self, sid: str, turn: Turn) -> None:
+        """Write the turn whole, over an earlier version of it."""
+
+    def turns(self, sid: str) -> list[Turn]:
+        """All turns in order of `n`."""
+
+    def turn(self, sid: str, n: int) -> Turn | None: ...
+
+    def reserve(self, reservation: Reservation, limits: Mapping[str, int]) -> tuple[Reservation, bool]:
+        """Create the reservation unless one with its id is there; the stored one, and whether it is new.
+
+        `limits` maps a counter's key (such as `minute:2026-11-21T10:05`, `day:2026-11-21`,
+        `number:<hash>:2026-11-21`) to its highest value. Each counter is raised by one, all or none and in the same
+        transaction; OverLimitError when one is full. A repeated id touches no counter.
+        """
+
+    def reservation(self, id_: str) -> Reservation | None: ...
+
+    def settle(
+        self,
+        id_: str,
+        state: Literal["dialled", "refused", "unknown"],
+        *,
+        call_sid: str = "",
+        problem: str = "",
+        code: str = "",
+        http_status: int = 0,
+    ) -> Reservation | None:
+        """Say what became of the reservation. One that is `dialled` stays so, whatever comes later."""
+
+    def close(self) -> None: ...
+
+
+def open_store(address: str) -> CallStore:
+    """The store at `sqlite:PATH` or `firestore:PROJECT[/DATABASE]` (setting CALL_STORE).
+
+    Raises ConfigError for any other address. Each store's library is imported only when it is chosen.
+    """
+    kind, _, rest = address.partition(":")
+    if kind == "sqlite" and rest:
+        from callbot.store_sqlite import SqliteCallStore
+
+        return SqliteCallStore(rest)
+    if kind == "firestore" and rest:
+        from callbot.store_firestore import FirestoreCallStore
+
+        project, _, database = rest.partition("/")
+        return FirestoreCallStore(project, database or "(default)")
+    raise ConfigError(f"CALL_STORE must be sqlite:PATH or firestore:PROJECT[/DATABASE], not {address!r}")

@@ -1,0 +1,1 @@
+"""The Cloud Run WebSocket service that carries the audio of calls."""

@@ -1,0 +1,1 @@
+"""What hears and answers: each engine stands behind the same port."""

@@ -1,0 +1,1 @@
+"""One file per protocol: bytes and text in, events out. No sockets here."""
