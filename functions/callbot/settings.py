@@ -113,6 +113,19 @@ SETTINGS: tuple[Setting, ...] = (
         default="20",
         used_by=_FUNCTIONS,
     ),
+    Setting(
+        "STREAM_CONCURRENCY",
+        "calls that one instance of the stream service takes at once; gunicorn gets so many threads and a few more",
+        default="80",
+        used_by=_STREAM,
+    ),
+    Setting(
+        "STREAM_SIGNATURE",
+        "`required`: a stream's handshake without Twilio's signature is refused; `checked`: only one with a wrong one "
+        "is (the ticket is required always)",
+        default="checked",
+        used_by=_STREAM,
+    ),
     Setting("LOG_LEVEL", "`debug`, `info`, `warning` or `error`; words are logged at `debug` only", default="info"),
     Setting("PORT", "the local server's port", default="3000"),
 )
@@ -140,6 +153,7 @@ class Settings:
     amivoice_url: str
     amivoice_grammar: str
     openai_chat_model: str
+    openai_chat_effort: str
     openai_realtime_model: str
     openai_transcribe_model: str
     outbound_regions: tuple[str, ...]
@@ -147,6 +161,8 @@ class Settings:
     outbound_per_day: int
     outbound_per_number_per_day: int
     callback_hosts: tuple[str, ...]
+    stream_concurrency: int
+    stream_signature: str
     log_level: str
     port: int
 
@@ -174,7 +190,7 @@ class Settings:
         return f"Settings({', '.join(pairs)})"
 
 
-_NUMBERS = {"OUTBOUND_PER_MINUTE", "OUTBOUND_PER_DAY", "OUTBOUND_PER_NUMBER_PER_DAY", "PORT"}
+_NUMBERS = {"OUTBOUND_PER_MINUTE", "OUTBOUND_PER_DAY", "OUTBOUND_PER_NUMBER_PER_DAY", "STREAM_CONCURRENCY", "PORT"}
 _LISTS = {"TWILIO_AUTH_TOKEN", "TRIGGER_KEYS", "OUTBOUND_REGIONS", "CALLBACK_HOSTS"}
 _SCHEMES = {
     "PUBLIC_URL": ("https", "http"),
@@ -211,6 +227,8 @@ def _malformed(values: Mapping[str, str]) -> list[str]:
     problems += [f"{name} must be a whole number" for name in sorted(_NUMBERS) if not values[name].isdecimal()]
     if values["LOG_LEVEL"].lower() not in LOG_LEVELS:
         problems.append(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
+    if values["STREAM_SIGNATURE"] not in ("required", "checked"):
+        problems.append("STREAM_SIGNATURE must be required or checked")
     if not values["CALL_STORE"].startswith(("sqlite:", "firestore:")):
         problems.append("CALL_STORE must be sqlite:PATH or firestore:PROJECT[/DATABASE]")
     return problems

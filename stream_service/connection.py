@@ -1,0 +1,278 @@
+"""One peer's WebSocket after its handshake, seen by the pump: delivery, pings, the close handshake, and its end.
+
+The pump (`stream_service.pump`) says when to read, write and look at the clock; `stream_service.link` is what everybody
+else sees. The socket is in `channel`, what waits to be written in `outbox`, frames in `wire`.
+"""
+
+import logging
+import socket
+import traceback
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from stream_service.channel import Channel
+from stream_service.limits import Limits, Lost, Reason
+from stream_service.outbox import Outbox
+from stream_service.poller import HANG_UP, READ, WRITE
+from stream_service.watchdog import Verdict, Watchdog
+from stream_service.wire import frames
+from stream_service.wire.frame_decoder import Decoder
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS: Final = 1.0
+
+Route = Callable[[bytes], bool]
+OnMessage = Callable[[frames.Text | frames.Binary], None]
+OnLost = Callable[[Lost], None]
+
+
+class Loop(Protocol):
+    """What a link needs from the pump. `post` and `flush_soon` work from any thread."""
+
+    now: float
+
+    def post(self, connection: "Connection", action: Callable[[], None], /) -> None: ...
+    def flush_soon(self, connection: "Connection", /) -> None: ...
+    def watch(self, fd: int, interest: int, /) -> None: ...
+    def forget(self, connection: "Connection", /) -> None: ...
+
+
+class Connection:
+    """The pump's side of a link: everything here happens on the pump's thread, but for what `Link` adds."""
+
+    __slots__ = (
+        "_bytes_in", "_channel", "_close_deadline", "_closed", "_decoder", "_ending", "_flush_wanted", "_held", "_loop",
+        "_mask", "_messages_in", "_on_lost", "_on_message", "_open", "_outbox", "_peer_done", "_watchdog", "_watched",
+        "fd", "name", "route",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        *,
+        name: str,
+        server: bool,
+        limits: Limits,
+        on_message: OnMessage,
+        on_lost: OnLost,
+        route: Route | None,
+        held: bool,
+    ) -> None:
+        self.name = name
+        self.route = route
+        self._loop = loop
+        self._mask = not server  # RFC 6455, section 5.1: a client masks, a server does not
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._channel = Channel(sock)
+        self.fd = self._channel.fd
+        self._outbox = Outbox(limits.audio_bytes, limits.control_bytes)
+        # None when the peer's bytes mean nothing any more; they are read all the same, to end politely.
+        self._decoder: Decoder | None = Decoder(masked_expected=server, max_message=limits.max_message)
+        self._held = held
+        self._open = True  # messages are delivered; false from the first cause of the end on
+        self._ending: Lost | None = None  # the first cause, reported once the socket is closed
+        self._peer_done = False  # the peer has sent its close frame
+        self._close_deadline: float | None = None
+        self._closed = False
+        self._watched = 0  # what the poller was last asked for
+        self._flush_wanted = False
+        self._watchdog = Watchdog(limits, loop.now)
+        self._messages_in = self._bytes_in = 0
+
+    def begin(self, initial: bytes) -> None:
+        """Start, with the bytes that came behind the handshake."""
+        if initial:
+            self._received(initial)
+        self._read_pending()
+        self._watch()
+
+    def ready(self, events: int) -> None:
+        """Do what the poller says can be done."""
+        channel = self._channel
+        if channel.interest:
+            # Whatever the event: TLS may have to read before it can write, and the other way round.
+            self._write()
+            events |= READ
+        if events & ~WRITE and not self._closed:
+            if not self._held or not self._open:
+                self._read()
+                if channel.tls:
+                    self._read_pending()
+            elif events & HANG_UP:
+                self._end("reset", None, "hung up while held")
+        if channel.interest != self._watched & WRITE:
+            self._watch()
+
+    def flush(self) -> None:
+        """Write what is queued, as far as the socket takes it."""
+        self._flush_wanted = False
+        if not self._channel.blocked:
+            self._write()
+            if self._channel.blocked:
+                self._watch()
+
+    def tick(self, now: float) -> None:
+        """Look at the clock."""
+        channel = self._channel
+        stuck_since = channel.stuck_since if channel.blocked else None
+        verdict = self._watchdog.look(now, listening=self._reading(), stuck_since=stuck_since)
+        if self._close_deadline is not None:
+            if now >= self._close_deadline:
+                self._end("closed", None, "close handshake not finished")
+        elif verdict is not None:
+            self._part(verdict)
+        elif self._watchdog.wants_ping(now):
+            self._send_control(frames.encode_control(frames.PING, b"", self._mask))
+
+    def stop(self) -> None:
+        """Close because the pump stops."""
+        self._start_closing(Lost(self.name, "stopped", 1001, ""), 1001)
+
+    def stop_now(self) -> None:
+        """The pump can wait no longer."""
+        self._end("stopped", None, "")
+
+    def failed(self, error: Exception) -> None:
+        """A callback (or this code) raised. Only its kind and place are logged: its text may hold a caller's words."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{place.filename}:{place.lineno}"
+        log.error("link callback failed", extra={"link": self.name, "error": type(error).__name__, "where": where})
+        log.debug("link callback failed", exc_info=error)
+        self._part(Verdict("protocol", 1011, f"callback failed: {type(error).__name__}"))
+
+    # Our own.
+
+    def _reading(self) -> bool:
+        return not self._held or not self._open
+
+    def _watch(self) -> None:
+        interest = self._channel.interest | (READ if self._reading() else 0)
+        if interest != self._watched and not self._closed:
+            self._watched = interest
+            self._loop.watch(self.fd, interest)
+
+    def _send_control(self, frame: bytes) -> None:
+        if not self._outbox.put_control(frame):
+            self._open = False
+            self._loop.post(self, lambda: self._end("overflow", None, "the peer does not take what it must"))
+        elif not self._flush_wanted:
+            self._flush_wanted = True
+            self._loop.flush_soon(self)
+
+    def _follow_hold(self) -> None:
+        if self._closed:
+            return
+        if self._reading():
+            self._deliver()
+            self._read_pending()
+        self._watch()
+
+    def _read(self) -> None:
+        try:
+            data = self._channel.read()
+        except OSError as error:
+            self._end("reset", None, str(error))
+            return
+        if data:
+            self._received(data)
+        elif data is not None:
+            self._end("reset", None, "ended without a close frame")
+
+    def _read_pending(self) -> None:
+        while not self._closed and self._reading() and self._channel.has_pending():
+            self._read()
+
+    def _received(self, data: bytes) -> None:
+        self._bytes_in += len(data)
+        self._watchdog.heard(len(data), self._loop.now)
+        if self._watchdog.bytes_left < 0:
+            self._part(Verdict("flood", 1008, "too many bytes"))
+        elif self._decoder is not None:
+            self._decoder.feed(data)
+            self._deliver()
+
+    def _deliver(self) -> None:
+        watchdog = self._watchdog
+        try:
+            while self._decoder is not None and (not self._held or not self._open):
+                pulled = self._decoder.pull()
+                if pulled is None:
+                    return
+                watchdog.messages_left -= 1
+                if watchdog.messages_left < 0:
+                    self._part(Verdict("flood", 1008, "too many messages"))
+                    return
+                opcode, payload = pulled
+                if opcode > frames.BINARY:
+                    self._answer(frames.message(opcode, payload))
+                elif self._open:
+                    self._messages_in += 1
+                    route = self.route
+                    if route is None or not route(payload):
+                        self._on_message(frames.Text(payload) if opcode == frames.TEXT else frames.Binary(payload))
+        except frames.FrameError as error:
+            self._decoder = None
+            self._start_closing(Lost(self.name, "protocol", error.close_code, str(error)), error.close_code)
+
+    def _answer(self, control: frames.Message) -> None:
+        match control:
+            case frames.Ping(data):
+                self._send_control(frames.encode_control(frames.PONG, data, self._mask))
+            case frames.Close(code, reason):
+                self._decoder = None
+                self._peer_done = True
+                self._start_closing(Lost(self.name, "closed", code, reason), code)
+
+    def _write(self) -> None:
+        try:
+            self._channel.write(self._outbox, self._loop.now)
+        except OSError as error:
+            # The peer's close frame may be waiting in front of the reset that failed us: it says more.
+            if self._reading():
+                self._read()
+            self._end("reset", None, str(error))
+            return
+        if self._outbox.finished and not self._channel.blocked:
+            if self._peer_done:
+                self._end("closed", None, "")
+            elif self._decoder is None:
+                self._channel.end_writing()
+
+    def _start_closing(self, lost: Lost, code: int) -> None:
+        """Our close frame goes out behind what is queued; then the peer has a second at most."""
+        if self._closed:
+            return
+        self._open = False
+        self._outbox.finish(frames.encode_close(code, "", self._mask))
+        self._ending = self._ending or lost
+        self._close_deadline = self._close_deadline or self._loop.now + CLOSE_SECONDS
+        self._deliver()
+        self._watch()
+        self._loop.flush_soon(self)
+
+    def _part(self, verdict: Verdict) -> None:
+        """End now, with a close frame if the socket takes it at once."""
+        told = self._outbox.finish(frames.encode_close(verdict.code, "", self._mask)) and not self._channel.blocked
+        if self._ending is None:
+            self._ending = Lost(self.name, verdict.reason, verdict.code if told else None, verdict.detail)
+        if told:
+            self._write()
+        self._end(verdict.reason, None, verdict.detail)
+
+    def _end(self, reason: Reason, code: int | None, detail: str) -> None:
+        """Close the socket and tell; what first led here is what is told."""
+        if self._closed:
+            return
+        self._closed = True
+        self._open = False
+        self._outbox.finish()
+        self._loop.forget(self)
+        self._channel.close()
+        try:
+            self._on_lost(self._ending or Lost(self.name, reason, code, detail))
+        except Exception as error:
+            log.error("on_lost failed", extra={"link": self.name, "error": type(error).__name__})
+            log.debug("on_lost failed", exc_info=error)

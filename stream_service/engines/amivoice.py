@@ -1,0 +1,206 @@
+"""Engine amivoice: AmiVoice recognises what the caller says, the chat model writes the answer.
+
+What is said by the carrier's voice is the session's business; here the recogniser's sessions are kept alive: audio
+that comes before `s` is answered is kept, and after a loss the last seconds are fed to the new session, from the end of
+the last utterance that was understood, so that nothing is lost and nothing is heard twice.
+"""
+
+import binascii
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from callbot.agents import Agent
+from callbot.errors import RemoteError
+from callbot.settings import Settings
+from stream_service.engines.chat import Chat
+from stream_service.engines.journal import BYTES_PER_MS, Journal
+from stream_service.engines.port import FromVendor, Post, VendorOpened, VendorRefused
+from stream_service.engines.vendor import VendorConnection
+from stream_service.events import (
+    CallerSaid,
+    CallerSaying,
+    CallerStarted,
+    CallerStopped,
+    CallerUnclear,
+    CancelChat,
+    Command,
+    EngineFailed,
+    EngineLost,
+    EngineReady,
+    Event,
+    StartChat,
+)
+from stream_service.limits import Lost
+from stream_service.pump import Link, Pump
+from stream_service.wire import amivoice as wire
+from stream_service.wire.frames import Text
+from stream_service.wire.twilio_media import caller_audio
+
+START_SECONDS = 5.0  # for AmiVoice to answer `s`
+
+
+@dataclass(slots=True)
+class _Utterance:
+    start: int  # positions, as the journal counts
+    end: int | None = None
+
+
+class AmivoiceEngine:
+    """Recognition and chat for one call."""
+
+    def __init__(self, *, settings: Settings, agent: Agent, pump: Pump, pool: Executor, post: Post, chat: Chat) -> None:
+        self._start_command = wire.start(settings.amivoice_api_key, settings.amivoice_grammar)
+        self._agent = agent
+        self._chat = chat
+        self._post = post
+        self._vendor = VendorConnection(
+            service="amivoice", url=settings.amivoice_url, headers=list, pump=pump, pool=pool, post=post
+        )
+        self._lock = threading.Lock()  # between `uplink` on the pump's thread and the rest
+        self._journal = Journal()
+        self._feeding: Link | None = None  # where audio goes now
+        self._base = 0  # the position at which the vendor's clock reads zero
+        self._start_due: float | None = None
+        self._ready_before = False
+        self._utterances: deque[_Utterance] = deque()  # begun, and not answered by a result yet
+
+    def start(self) -> None:
+        self._vendor.open(0.0)
+
+    def uplink(self, message: bytes) -> bool:
+        payload = caller_audio(message)
+        if payload is None:
+            return False
+        try:
+            ulaw = binascii.a2b_base64(payload)
+        except binascii.Error:
+            return True  # audio, but damaged: one frame less
+        with self._lock:
+            self._journal.append(ulaw, len(ulaw))
+            if self._feeding:
+                self._feeding.send_audio(wire.audio(ulaw), binary=True)
+        return True
+
+    def receive(self, news: FromVendor, now: float) -> Sequence[Event]:
+        if news.epoch != self._vendor.epoch:
+            if isinstance(news.news, VendorOpened):
+                news.news.link.abort()
+            return []
+        match news.news:
+            case VendorOpened(link):
+                self._vendor.opened(link, now)
+                self._start_due = now + START_SECONDS
+                link.release()
+                link.send_text(self._start_command)
+                return []
+            case VendorRefused(error):
+                return self._again(error, now)
+            case Lost(reason=reason):
+                return self._again(RemoteError("amivoice", reason, retryable=True, code=reason), now)
+            case Text(payload):
+                try:
+                    packet = wire.decode(payload.decode("utf-8", "replace"))
+                except RemoteError as error:
+                    return self._again(error, now)
+                return self._understand(packet, now) if packet else []
+        return []
+
+    def tick(self, now: float) -> Sequence[Event]:
+        self._vendor.tick(now)
+        if self._start_due is not None and now >= self._start_due:
+            return self._again(RemoteError("amivoice", "no answer to s", retryable=True, code="timeout"), now)
+        return []
+
+    def perform(self, command: Command) -> bool:
+        match command:
+            case StartChat(turn, messages):
+                self._chat.ask(turn, messages, self._agent, self._post)
+            case CancelChat(turn):
+                self._chat.cancel(turn)
+            case _:
+                return False
+        return True
+
+    def close(self) -> None:
+        self._chat.close()
+        if self._vendor.link and self._feeding:
+            self._vendor.link.send_text(wire.END)
+        self._stop_feeding()
+        self._vendor.close()
+
+    # --- the recogniser's session ---
+
+    def _understand(self, packet: wire.Packet, now: float) -> Sequence[Event]:
+        match packet:
+            case wire.Started():
+                return self._feed()
+            case wire.Failed(command):
+                error = RemoteError("amivoice", packet.error, retryable=not packet.fatal, code=f"{command} refused")
+                return self._again(error, now)
+            case wire.Ended():
+                return self._again(RemoteError("amivoice", "ended", retryable=True, code="ended"), now)
+            case wire.SpeechStarted(ms):
+                self._utterances.append(_Utterance(self._position(ms)))
+                with self._lock:
+                    self._journal.need_from(self._position(ms))
+                return [CallerStarted()]
+            case wire.SpeechEnded(ms):
+                if self._utterances:
+                    self._utterances[-1].end = self._position(ms)
+                return [CallerStopped()]
+            case wire.Interim(text):
+                return [CallerSaying(text)] if text else []
+            case wire.Final():
+                return self._final(packet, now)
+
+    def _final(self, final: wire.Final, now: float) -> Sequence[Event]:
+        if final.code in wire.FATAL_CODES:
+            return self._again(RemoteError("amivoice", "refused", retryable=False, code=final.code), now)
+        utterance = self._utterances.popleft() if self._utterances else _Utterance(self._journal.position)
+        end = utterance.end
+        if end is None:
+            end = self._position(final.end_ms) if final.end_ms is not None else self._journal.position
+        with self._lock:
+            self._journal.settled(end)
+        if final.text and not final.code:
+            return [CallerSaid(final.text, speech_end=now - _seconds(self._journal.position - end))]
+        return [CallerUnclear(_seconds(max(0, end - utterance.start)))]
+
+    def _feed(self) -> Sequence[Event]:
+        """The session is open: what was kept first, then what comes."""
+        link = self._vendor.link
+        if link is None:
+            return []
+        self._start_due = None
+        with self._lock:
+            self._base, kept = self._journal.replay()
+            if kept:
+                link.send_binary(wire.audio(b"".join(kept)))
+            self._feeding = link
+        resumed, self._ready_before = self._ready_before, True
+        return [EngineReady(resumed)]
+
+    def _again(self, error: RemoteError, now: float) -> Sequence[Event]:
+        """The session is over; open another, unless that could not help."""
+        was_ready = self._feeding is not None
+        self._stop_feeding()
+        self._start_due = None
+        self._utterances.clear()
+        if error.retryable and self._vendor.open(now):
+            return [EngineLost(error.code)] if was_ready else []
+        self._vendor.drop()
+        return [EngineFailed(error.code, error.retryable)]
+
+    def _stop_feeding(self) -> None:
+        with self._lock:
+            self._feeding = None
+
+    def _position(self, ms: int) -> int:
+        return self._base + ms * BYTES_PER_MS
+
+
+def _seconds(size: int) -> float:
+    return size / BYTES_PER_MS / 1000

@@ -1,0 +1,274 @@
+"""Engine realtime: OpenAI hears and speaks. Audio passes both ways as it came, on the pump's thread.
+
+What the caller says is spliced into `append` events, what the model says into Twilio's `media`; each piece of the
+model's is followed by a mark, so that what was really heard is known. Everything else is decoded on the call's thread.
+A lost session is replaced by a new one that is told the conversation so far and hears the caller's last seconds again.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from urllib.parse import urlencode
+
+from callbot.agents import Agent
+from callbot.errors import RemoteError
+from callbot.settings import Settings
+from stream_service.engines.journal import BYTES_PER_MS, Journal
+from stream_service.engines.port import FromVendor, Post, VendorOpened, VendorRefused
+from stream_service.engines.vendor import VendorConnection
+from stream_service.events import (
+    AgentAudioStarted,
+    AgentWords,
+    AnswerTool,
+    CallerSaid,
+    CallerStarted,
+    CallerStopped,
+    ClearPlayback,
+    Command,
+    EngineFailed,
+    EngineLost,
+    EngineReady,
+    Event,
+    MarkPlayback,
+    RequestRefused,
+    RequestResponse,
+    ResponseEnded,
+    ResponseStarted,
+    StopListening,
+    TellModel,
+)
+from stream_service.limits import Lost
+from stream_service.playout import Playout
+from stream_service.pump import Link, Pump
+from stream_service.tools import offered
+from stream_service.transcript import Transcript
+from stream_service.wire import realtime as wire
+from stream_service.wire import twilio_media
+from stream_service.wire.frames import Text
+
+SETUP_SECONDS = 5.0  # for `session.updated`
+SESSION_SECONDS = 50 * 60  # OpenAI ends a session at 60 minutes; it is replaced before that, in a quiet moment
+
+
+class RealtimeEngine:
+    """The model's session for one call."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        agent: Agent,
+        instructions: str,
+        transcript: Transcript,
+        playout: Playout,
+        carrier: Link,
+        stream_sid: str,
+        pump: Pump,
+        pool: Executor,
+        post: Post,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._agent = agent
+        self._instructions = instructions
+        self._transcript = transcript
+        self._playout = playout
+        self._carrier = carrier
+        self._stream_sid = stream_sid
+        self._media_prefix = twilio_media.media_prefix(stream_sid)
+        self._post = post
+        self._clock = clock
+        query = urlencode({"model": settings.openai_realtime_model})
+        self._vendor = VendorConnection(
+            service="openai",
+            url=f"{settings.openai_realtime_url}?{query}",
+            headers=lambda: [f"Authorization: Bearer {settings.openai_api_key}"],
+            pump=pump,
+            pool=pool,
+            post=post,
+        )
+        self._lock = threading.Lock()  # between the routes on the pump's thread and the rest
+        self._journal = Journal()
+        self._feeding: Link | None = None
+        self._base = 0
+        self._ends: dict[str, int] = {}  # where utterances ended whose words are not known yet
+        self._dropped: set[str] = set()  # responses of which no more is to be heard
+        self._setup_due: float | None = None
+        self._renew_at: float | None = None
+        self._ready_before = False
+
+    def start(self) -> None:
+        self._vendor.open(0.0)
+
+    # --- audio, on the pump's thread ---
+
+    def uplink(self, message: bytes) -> bool:
+        payload = twilio_media.caller_audio(message)
+        if payload is None:
+            return False
+        with self._lock:
+            self._journal.append(payload, len(payload) * 3 // 4)
+            if self._feeding:
+                self._feeding.send_audio(wire.APPEND_PREFIX + payload + wire.APPEND_SUFFIX)
+        return True
+
+    def _downlink(self, message: bytes) -> bool:
+        found = wire.audio_delta(message)
+        if found is None:
+            return False
+        payload, item, response = found
+        with self._lock:
+            if response in self._dropped:
+                return True
+            size = len(payload) * 3 // 4 - payload[-2:].count(b"=")
+            mark, first = self._playout.sent(item, response, size, self._clock())
+            self._carrier.send_audio(self._media_prefix + payload + twilio_media.MEDIA_SUFFIX)
+            self._carrier.send_text(twilio_media.mark(self._stream_sid, mark))
+        if first:
+            self._post(AgentAudioStarted(response, item))
+        return True
+
+    # --- the vendor's news, on the call's thread ---
+
+    def receive(self, news: FromVendor, now: float) -> Sequence[Event]:
+        if news.epoch != self._vendor.epoch:
+            if isinstance(news.news, VendorOpened):
+                news.news.link.abort()
+            return []
+        match news.news:
+            case VendorOpened(link):
+                self._vendor.opened(link, now)
+                self._setup_due = now + SETUP_SECONDS
+                link.route = self._downlink
+                link.release()
+            case VendorRefused(error):
+                return self._again(error, now)
+            case Lost(reason=reason):
+                return self._again(RemoteError("openai", reason, retryable=True, code=reason), now)
+            case Text(payload):
+                try:
+                    event = wire.decode(payload)
+                except RemoteError as error:
+                    return self._again(error, now)
+                return self._understand(event, now) if event else []
+        return []
+
+    def _understand(self, event: wire.ServerEvent, now: float) -> Sequence[Event]:
+        match event:
+            case wire.SessionCreated():
+                self._set_up()
+            case wire.SessionUpdated():
+                return self._feed(now) if self._feeding is None else []
+            case wire.SpeechStarted(ms):
+                with self._lock:
+                    self._journal.need_from(self._base + ms * BYTES_PER_MS)
+                return [CallerStarted()]
+            case wire.SpeechStopped(ms, item):
+                self._ends[item] = self._base + ms * BYTES_PER_MS
+                return [CallerStopped(item)]
+            case wire.CallerTranscript(item, text):
+                with self._lock:
+                    self._journal.settled(self._ends.pop(item, self._journal.position))
+                return [CallerSaid(text, item=item)]
+            case wire.ResponseCreated(response):
+                return [ResponseStarted(response)]
+            case wire.Transcript():
+                return [AgentWords(event.response, event.item, event.text, event.whole)]
+            case wire.ResponseDone():
+                self._dropped.discard(event.response)
+                return [ResponseEnded(event.response, event.status, event.code, event.tool_calls, event.usage)]
+            case wire.VendorError(code):
+                if code in wire.FATAL_ERRORS:
+                    return self._again(RemoteError("openai", code, retryable=False, code=code), now)
+                if code == "session_expired":
+                    return self._again(RemoteError("openai", code, retryable=True, code=code), now)
+                return [RequestRefused(code)]
+        return []
+
+    def _set_up(self) -> None:
+        self._send(
+            wire.session_update(
+                instructions=self._instructions,
+                voice=self._agent.realtime_voice,
+                language=self._agent.language,
+                transcribe_model=self._settings.openai_transcribe_model,
+                tools=[tool.for_realtime() for tool in offered(self._agent)],
+            )
+        )
+
+    def _feed(self, now: float) -> Sequence[Event]:
+        """The session is set up: it is told what was said, hears what was kept, and then what comes."""
+        link = self._vendor.link
+        if link is None:
+            return []
+        self._setup_due, self._renew_at = None, now + SESSION_SECONDS
+        for role, text in self._transcript.remembered():
+            self._send(wire.message_item("assistant" if role == "agent" else "user", text))
+        with self._lock:
+            self._base, kept = self._journal.replay()
+            for payload in kept:
+                link.send_audio(wire.APPEND_PREFIX + payload + wire.APPEND_SUFFIX)
+            self._feeding = link
+        resumed, self._ready_before = self._ready_before, True
+        return [EngineReady(resumed)]
+
+    def _again(self, error: RemoteError, now: float) -> Sequence[Event]:
+        was_ready = self._feeding is not None
+        self._stop_feeding()
+        self._ends.clear()
+        self._setup_due = self._renew_at = None
+        if error.retryable and self._vendor.open(now):
+            return [EngineLost(error.code)] if was_ready else []
+        self._vendor.drop()
+        return [EngineFailed(error.code, error.retryable)]
+
+    def tick(self, now: float) -> Sequence[Event]:
+        self._vendor.tick(now)
+        if self._setup_due is not None and now >= self._setup_due:
+            return self._again(RemoteError("openai", "no session", retryable=True, code="timeout"), now)
+        if self._renew_at is not None and now >= self._renew_at and not self._playout.audible(now):
+            return self._again(RemoteError("openai", "renewed", retryable=True, code="session renewed"), now)
+        return []
+
+    # --- commands ---
+
+    def perform(self, command: Command) -> bool:
+        match command:
+            case RequestResponse(instructions):
+                self._send(wire.response_create(instructions))
+            case AnswerTool(call, output):
+                self._send(wire.tool_output(call.id, output))
+            case TellModel(text):
+                self._send(wire.message_item("user", text))
+            case StopListening():
+                self._send(wire.stop_turn_detection())
+            case MarkPlayback(mark):
+                self._carrier.send_text(twilio_media.mark(self._stream_sid, mark))
+            case ClearPlayback(response):
+                self._clear(response)
+            case _:
+                return False
+        return True
+
+    def _clear(self, response: str) -> None:
+        with self._lock:
+            if response:
+                self._dropped.add(response)
+            self._carrier.discard_audio()
+            self._carrier.send_text(twilio_media.clear(self._stream_sid))
+            cut = self._playout.clear(self._clock())
+        for item, heard_ms in cut:
+            self._send(wire.truncate(item, heard_ms) if heard_ms else wire.delete_item(item))
+
+    def close(self) -> None:
+        self._stop_feeding()
+        self._vendor.close()
+
+    def _stop_feeding(self) -> None:
+        with self._lock:
+            self._feeding = None
+
+    def _send(self, event: bytes) -> None:
+        if self._vendor.link:
+            self._vendor.link.send_text(event)

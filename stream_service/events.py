@@ -1,0 +1,422 @@
+"""The vocabulary of a call inside the stream service: what can happen, and what can be done about it.
+
+Vendors' own words stop at `wire/`. Times are seconds on the process's monotonic clock unless a field says otherwise.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from callbot.calls import NextStep, Turn
+from stream_service.tools import Outcome
+
+# --- what happens ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Nothing happened, but time passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """This process has been told to stop; the call goes on elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStopped:
+    """The carrier ended the stream: the caller hung up, or the call moved on."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierLost:
+    """The carrier's socket is gone without a `stop`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Digit:
+    """The caller pressed a key (two-way streams only)."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackReached:
+    """The carrier has played everything up to this mark, or was told to clear it away."""
+
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReady:
+    """The vendor listens. `resumed` when it is a new session in mid-call."""
+
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    """The vendor's connection broke; a new one is being made."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFailed:
+    """The vendor cannot be had: refused for good, or not reached in all tries."""
+
+    code: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallerStarted:
+    """The caller began to speak."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerStopped:
+    """The caller ended an utterance; `item` as in CallerSaid."""
+
+    item: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerSaying:
+    """What the caller seems to be saying so far."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerSaid:
+    """What the caller said. `item` is the vendor's name for the utterance, where it has one."""
+
+    text: str
+    speech_end: float | None = None
+    item: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerUnclear:
+    """An utterance of `seconds` that could not be made out."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model wants a tool; `arguments` is the JSON text it wrote, which may be anything."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class FirstToken:
+    """The model began to answer this turn."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceReady:
+    """One more sentence of this turn's answer can be spoken."""
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDone:
+    """The model has finished this turn's answer."""
+
+    turn: int
+    tool_calls: tuple[ToolCall, ...] = ()
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFailed:
+    """The model's answer broke off, or never came."""
+
+    turn: int
+    code: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool answered, to be told to the model."""
+
+    turn: int
+    call: ToolCall
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class HeardSoFar:
+    """How many sentences of a turn are known to have been heard, and how long ago the last of them was."""
+
+    turn: int
+    sentences: int
+    seconds_since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The carrier took the update that begins to speak this turn."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallGone:
+    """The carrier says that the call is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierRefused:
+    """The carrier did not take an update for this turn."""
+
+    turn: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseStarted:
+    """The speech-to-speech model began a response."""
+
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAudioStarted:
+    """The first sound of this item is on its way to the caller."""
+
+    response: str
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentWords:
+    """What an item says: the `whole` text, or the next piece of it."""
+
+    response: str
+    item: str
+    text: str
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseEnded:
+    """A response is over: `completed`, `cancelled`, `incomplete` or `failed` (with a code)."""
+
+    response: str
+    status: str
+    code: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """The model's session did not take one of our requests, but goes on."""
+
+    code: str
+
+
+Event = (
+    Tick
+    | Drain
+    | StreamStopped
+    | CarrierLost
+    | Digit
+    | PlaybackReached
+    | EngineReady
+    | EngineLost
+    | EngineFailed
+    | CallerStarted
+    | CallerStopped
+    | CallerSaying
+    | CallerSaid
+    | CallerUnclear
+    | FirstToken
+    | SentenceReady
+    | AnswerDone
+    | AnswerFailed
+    | ToolResult
+    | HeardSoFar
+    | Delivered
+    | CallGone
+    | CarrierRefused
+    | ResponseStarted
+    | AgentAudioStarted
+    | AgentWords
+    | ResponseEnded
+    | RequestRefused
+)
+
+# --- what is done ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The stream's work is done; the relay ends. `hang_up`: the call itself is ended by REST first."""
+
+    reason: str
+    hang_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Leave the next step for `/call-flow` and close the stream, which brings the carrier there."""
+
+    step: NextStep | None  # None: resume, as after any loss
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTurn:
+    """Write the turn to the store."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class KeepEnding:
+    """Write why we end the call, before it ends."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepUsage:
+    """Write what the vendors have counted so far."""
+
+    usage: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CallerActive:
+    """Tell the functions that the caller is speaking, so that no idle prompt interrupts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line in the log: an event of the call's life. Never words, numbers or keys."""
+
+    name: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    severity: Literal["INFO", "WARNING", "ERROR"] = "INFO"
+
+
+@dataclass(frozen=True, slots=True)
+class RunTool:
+    """Run a tool outside the call's thread; its answer comes back as ToolResult."""
+
+    turn: int
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """Begin to speak a turn by the carrier's voice: the call is updated, then `/call-flow` goes on at `sentence`."""
+
+    turn: int
+    sentences: tuple[str, ...]
+    next_sentence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Stop speaking: the call is updated to listening."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartChat:
+    """Ask the chat model for this turn's answer."""
+
+    turn: int
+    messages: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelChat:
+    """Give up this turn's answer."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskHeard:
+    """Find out how much of a turn was heard; the answer comes back as HeardSoFar."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClearPlayback:
+    """Silence the bot now: drop what is buffered here and at the carrier; the model forgets what was not heard."""
+
+    drop_response: str = ""  # its later audio is dropped too
+
+
+@dataclass(frozen=True, slots=True)
+class RequestResponse:
+    """Ask the speech-to-speech model to speak; empty instructions: answer the conversation."""
+
+    instructions: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTool:
+    """Tell the speech-to-speech model what a tool answered."""
+
+    call: ToolCall
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellModel:
+    """Add a message of the caller's to the model's conversation."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopListening:
+    """The rest belongs to the bot: the model no longer reacts to the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkPlayback:
+    """Have the carrier say when everything sent so far has been played."""
+
+    mark: str
+
+
+Command = (
+    Finish
+    | HandOver
+    | KeepTurn
+    | KeepEnding
+    | KeepUsage
+    | CallerActive
+    | Note
+    | RunTool
+    | Speak
+    | Listen
+    | StartChat
+    | CancelChat
+    | AskHeard
+    | ClearPlayback
+    | RequestResponse
+    | AnswerTool
+    | TellModel
+    | StopListening
+    | MarkPlayback
+)
+Commands = Sequence[Command]

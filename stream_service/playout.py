@@ -1,0 +1,85 @@
+"""What of the bot's audio the caller has heard, item by item. No I/O; the pump writes it, the call's thread reads it.
+
+Twilio buffers what it gets and plays it in real time, so bytes sent are not bytes heard. Two things bound the truth:
+the clock (audio plays one after the other from the moment it was sent) and the marks (sent behind each piece, they
+come back when the piece has been played). After a `clear` all pending marks come back at once and mean nothing, so
+each mark names the number of clears before it.
+"""
+
+from dataclasses import dataclass, field
+
+BYTES_PER_MS = 8
+LATE_MARK_SECONDS = 2.0  # a mark so late is not coming: the carrier lost it
+
+
+@dataclass(slots=True)
+class _Item:
+    response: str
+    starts_at: float  # when its first byte is played, by the clock
+    sent_ms: float = 0.0
+    reached_ms: float = 0.0  # by the marks
+    marks_ms: list[float] = field(default_factory=list)  # of the marks sent, ascending
+
+
+class Playout:
+    """The carrier's playback buffer as seen from here. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, _Item] = {}
+        self._open: dict[str, tuple[str, float]] = {}  # mark -> item, ms
+        self._ends_at = 0.0
+        self._clears = 0
+        self._marks = 0
+
+    def sent(self, item_id: str, response: str, size: int, now: float) -> tuple[str, bool]:
+        """Note `size` bytes of mu-law sent for an item. The mark to send behind them, and whether it is its first."""
+        item = self._items.get(item_id)
+        first = item is None
+        if item is None:
+            item = self._items[item_id] = _Item(response, starts_at=max(now, self._ends_at))
+        seconds = size / BYTES_PER_MS / 1000
+        self._ends_at = max(now, self._ends_at) + seconds
+        item.sent_ms += size / BYTES_PER_MS
+        item.marks_ms.append(item.sent_ms)
+        self._marks += 1
+        mark = f"a{self._clears}-{self._marks}"
+        self._open[mark] = (item_id, item.sent_ms)
+        return mark, first
+
+    def reached(self, mark: str) -> None:
+        """A mark came back."""
+        item_id, ms = self._open.pop(mark, ("", 0.0))
+        if mark.startswith(f"a{self._clears}-") and (item := self._items.get(item_id)):
+            item.reached_ms = max(item.reached_ms, ms)
+
+    def audible(self, now: float) -> bool:
+        """Whether the caller may still be hearing something."""
+        return bool(self._open) and now < self._ends_at + LATE_MARK_SECONDS
+
+    def sent_ms(self, item_id: str) -> int:
+        item = self._items.get(item_id)
+        return int(item.sent_ms) if item else 0
+
+    def heard_ms(self, item_id: str, now: float) -> int:
+        """How much of an item has been heard: at least to the last mark that came back, at most to the next one."""
+        item = self._items.get(item_id)
+        if item is None:
+            return 0
+        by_clock = max(0.0, (now - item.starts_at) * 1000)
+        next_mark = next((ms for ms in item.marks_ms if ms > item.reached_ms), item.sent_ms)
+        return int(min(max(by_clock, item.reached_ms), next_mark))
+
+    def clear(self, now: float) -> list[tuple[str, int]]:
+        """The buffer is dropped: `(item, heard ms)` of every item that was not heard to its end."""
+        cut = [
+            (item_id, heard)
+            for item_id, item in self._items.items()
+            if item.reached_ms < item.sent_ms and (heard := self.heard_ms(item_id, now)) < int(item.sent_ms)
+        ]
+        for item_id, heard in cut:
+            item = self._items[item_id]
+            item.reached_ms, item.marks_ms, item.starts_at = heard, [heard], now - heard / 1000
+        self._open.clear()
+        self._clears += 1
+        self._ends_at = now
+        return cut

@@ -1,0 +1,82 @@
+"""Which sockets are ready: epoll on Linux, whatever the system has elsewhere. What to do about it is not said here."""
+
+import select
+import selectors
+import sys
+from typing import Final, Protocol
+
+READ: Final = 0x001
+WRITE: Final = 0x004
+# The peer is gone, or has stopped writing. The numbers are those of <sys/epoll.h>: its events are used as they come.
+HANG_UP: Final = 0x2000 | 0x010 | 0x008
+
+
+class Poller(Protocol):
+    """The part of `select.epoll` that the pump uses; interest is READ, WRITE, both or 0."""
+
+    def register(self, fd: int, interest: int, /) -> None: ...
+    def modify(self, fd: int, interest: int, /) -> None: ...
+    def unregister(self, fd: int, /) -> None: ...
+    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]: ...
+    def close(self) -> None: ...
+
+
+def new_poller() -> Poller:
+    """The best poller there is here, level-triggered."""
+    return _EpollPoller() if sys.platform == "linux" else SelectorPoller()
+
+
+if sys.platform == "linux":
+
+    class _EpollPoller:
+        """epoll that also tells of the hang-up of a peer that nobody reads from."""
+
+        def __init__(self) -> None:
+            self._epoll = select.epoll()
+            self.unregister = self._epoll.unregister
+            self.poll = self._epoll.poll
+            self.close = self._epoll.close
+
+        def register(self, fd: int, interest: int, /) -> None:
+            self._epoll.register(fd, interest if interest & READ else interest | select.EPOLLRDHUP)
+
+        def modify(self, fd: int, interest: int, /) -> None:
+            self._epoll.modify(fd, interest if interest & READ else interest | select.EPOLLRDHUP)
+
+
+class SelectorPoller:
+    """For developers' machines without epoll. It cannot tell of the hang-up of a peer that nobody reads from."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def register(self, fd: int, interest: int, /) -> None:
+        """Begin to watch; with no interest the selector does not hear of the socket at all."""
+        if interest:
+            self._selector.register(fd, _events(interest))
+
+    def modify(self, fd: int, interest: int, /) -> None:
+        """Watch for something else."""
+        self.unregister(fd)
+        self.register(fd, interest)
+
+    def unregister(self, fd: int, /) -> None:
+        """Stop watching."""
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
+
+    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+        """What is ready, as (fd, READ | WRITE); waits `timeout` seconds at most, None for ever."""
+        ready = self._selector.select(timeout)
+        return [
+            (key.fd, (events & selectors.EVENT_READ and READ) | (events & selectors.EVENT_WRITE and WRITE))
+            for key, events in ready
+        ]
+
+    def close(self) -> None:
+        """Give the system its resources back."""
+        self._selector.close()
+
+
+def _events(interest: int) -> int:
+    return (interest & READ and selectors.EVENT_READ) | (interest & WRITE and selectors.EVENT_WRITE)

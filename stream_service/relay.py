@@ -1,0 +1,244 @@
+"""One call's thread: it waits on the call's inbox, asks the session what to do, and does it.
+
+Nothing here blocks for long: audio is the pump's, and whatever waits for a vendor or the store has a lane of its own
+and comes back as an event.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from callbot import logs
+from callbot.calls import Call, NextStep, Turn
+from callbot.errors import RemoteError, StoreError
+from callbot.store import Writer
+from stream_service import tools
+from stream_service.carrier_voice import CarrierVoice
+from stream_service.engines.port import Engine, FromVendor
+from stream_service.events import (
+    AskHeard,
+    CallerActive,
+    CarrierLost,
+    Command,
+    Drain,
+    Event,
+    Finish,
+    HandOver,
+    HeardSoFar,
+    KeepEnding,
+    KeepTurn,
+    KeepUsage,
+    Listen,
+    Note,
+    RunTool,
+    Speak,
+    Tick,
+    ToolCall,
+    ToolResult,
+)
+from stream_service.limits import Lost
+from stream_service.pump import Link
+from stream_service.services import Services, wall_clock
+from stream_service.session import CallSession
+from stream_service.wire import twilio_media
+from stream_service.wire.frames import Binary, Text
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.2
+INBOX_LIMIT = 5_000  # events; a call that is so far behind is lost
+ALIVE_EVERY_SECONDS = 10.0  # `/call-flow` takes a stream that was not seen for longer than this for dead
+ACTIVE_EVERY_SECONDS = 3.0
+NEXT_STEP_SECONDS = 1.0  # for the next step to be in the store before the stream is closed
+GOING_AWAY = 1001
+
+InboxItem = FromVendor | Event | Text | Binary | Lost
+
+
+class Inbox:
+    """Everything that happens to a call, in order. Any thread may put; only the call's own takes."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[InboxItem] = queue.Queue(INBOX_LIMIT)
+
+    def put(self, item: InboxItem) -> None:
+        """Raises queue.Full when the call is too far behind; on the pump's thread that ends its link."""
+        self._queue.put_nowait(item)
+
+    def take(self, timeout: float) -> InboxItem | None:
+        try:
+            return self._queue.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+
+class Relay:
+    """Carries one stream of one call, from the ticket to the end. `run` returns why it ended."""
+
+    def __init__(
+        self,
+        *,
+        call: Call,
+        session: CallSession,
+        engine: Engine,
+        carrier: Link,
+        inbox: Inbox,
+        voice: CarrierVoice,
+        services: Services,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._call = call
+        self._session = session
+        self._engine = engine
+        self._carrier = carrier
+        self._inbox = inbox
+        self._voice = voice
+        self._services = services
+        self._clock = clock
+        self._state = call.stream
+        self._usage = dict(call.usage)
+        self._alive_at = self._active_at = clock()
+        self._tools: dict[str, tuple[ToolCall, int, float]] = {}
+        self._reason = ""
+
+    def run(self) -> str:
+        key = self._services.live.enter(lambda: self._inbox.put(Drain()))
+        self._note(Note("stream opened", {"engine": self._call.engine, "generation": self._state.generation}))
+        try:
+            self._engine.start()
+            self._carrier.route = self._engine.uplink
+            self._carrier.release()
+            while not self._session.finished:
+                self._step()
+        finally:
+            self._engine.close()
+            self._voice.close()
+            self._carrier.close()
+            self._keep_stream(lost_at=wall_clock())
+            self._services.live.leave(key)
+        self._note(Note("stream closed", {"reason": self._reason, "generation": self._state.generation}))
+        return self._reason
+
+    def _step(self) -> None:
+        item = self._inbox.take(TICK_SECONDS)
+        now = self._clock()
+        events = [*self._events(item, now), *self._engine.tick(now), *self._overdue_tools(now)]
+        for event in events:
+            for command in self._session.handle(event, now):
+                self._perform(command, now)
+        if now - self._alive_at >= ALIVE_EVERY_SECONDS:
+            self._alive_at = now
+            self._keep_stream(seen_at=wall_clock())
+
+    def _events(self, item: InboxItem | None, now: float) -> list[Event]:
+        match item:
+            case None:
+                return [Tick()]
+            case FromVendor():
+                return list(self._engine.receive(item, now))
+            case Text(data):
+                return self._from_carrier(data)
+            case Binary():
+                return []  # Twilio sends none
+            case Lost(reason=reason):
+                return [CarrierLost(reason)]
+            case ToolResult(call=call) if self._tools.pop(call.id, None) is None:
+                return []  # it came after its deadline
+            case _:
+                return [item]
+
+    def _from_carrier(self, message: bytes) -> list[Event]:
+        try:
+            event = twilio_media.decode(message)
+        except RemoteError as error:
+            log.debug("odd message", extra={"callSid": self._call.sid, "error": str(error)})
+            return []
+        return [event] if event and not isinstance(event, twilio_media.StreamStarted) else []
+
+    # --- doing ---
+
+    def _perform(self, command: Command, now: float) -> None:
+        if self._engine.perform(command):
+            return
+        match command:
+            case Speak() | Listen():
+                self._voice.update(command)
+            case KeepTurn(turn):
+                self._keep_turn(turn)
+            case Note():
+                self._note(command)
+            case KeepEnding(reason):
+                self._keep_stream(ending=reason)
+            case KeepUsage(usage):
+                for name, count in usage.items():
+                    self._usage[name] = self._usage.get(name, 0) + count
+                self._keep("usage", dict(self._usage))
+            case CallerActive():
+                if now - self._active_at >= ACTIVE_EVERY_SECONDS or self._state.caller_active_at is None:
+                    self._active_at = now
+                    self._keep_stream(caller_active_at=wall_clock(), seen_at=wall_clock())
+            case AskHeard(turn):
+                self._services.pool.submit(self._ask_heard, turn)
+            case RunTool(turn, call):
+                self._tools[call.id] = (call, turn, now + tools.DEADLINE_SECONDS)
+                self._services.pool.submit(self._run_tool, turn, call)
+            case HandOver(step):
+                self._reason = step.reason if step else "handed over"
+                self._hand_over(step)
+            case Finish(reason, hang_up):
+                self._reason = reason
+                if hang_up and not self._voice.complete():
+                    self._note(Note("hang-up refused", {}, "ERROR"))
+                    self._hand_over(NextStep(self._state.generation, "goodbye", reason=reason))
+
+    def _hand_over(self, step: NextStep | None) -> None:
+        if step:
+            written = self._keep("next_step", step)
+            if not written.wait(NEXT_STEP_SECONDS):
+                self._note(Note("next step not written in time", {}, "ERROR"))
+        self._carrier.close(GOING_AWAY)
+
+    def _note(self, note: Note) -> None:
+        logs.event(log, note.name, call_sid=self._call.sid, severity=note.severity, **note.fields)
+
+    def _keep_stream(self, **changes: object) -> None:
+        self._state = replace(self._state, **changes)  # type: ignore[arg-type]  # fields are checked by replace itself
+        self._keep("stream", self._state)
+
+    def _keep_turn(self, turn: Turn) -> None:
+        store, sid = self._services.store, self._call.sid
+        self._services.writer.put(sid, f"turn {turn.n}", lambda: store.put_turn(sid, turn))
+
+    def _keep(self, field: str, value: object) -> threading.Event:
+        store, sid = self._services.store, self._call.sid
+        return self._services.writer.put(sid, field, lambda: store.update(sid, Writer.STREAM, {field: value}))
+
+    # --- lanes: on threads of the pool ---
+
+    def _ask_heard(self, turn: int) -> None:
+        heard = HeardSoFar(turn, 0, 0.0)
+        try:
+            call = self._services.store.get(self._call.sid)
+        except StoreError:
+            call = None
+        if call and call.flow.turn == turn and call.flow.at:
+            since = max(timedelta(0), wall_clock() - call.flow.at).total_seconds()
+            heard = HeardSoFar(turn, call.flow.sentence, since)
+        self._inbox.put(heard)
+
+    def _run_tool(self, turn: int, call: ToolCall) -> None:
+        context = tools.ToolContext(self._call.sid, self._session.agent, self._call.variables)
+        try:
+            outcome = tools.run(call.name, call.arguments, context)
+        except Exception:  # a tool is anybody's code
+            log.exception("tool failed", extra={"callSid": self._call.sid})
+            outcome = "the tool failed"
+        self._inbox.put(ToolResult(turn, call, outcome))
+
+    def _overdue_tools(self, now: float) -> list[Event]:
+        overdue = [key for key, (_, _, due) in self._tools.items() if now >= due]
+        return [ToolResult(turn, call, "the tool took too long") for call, turn, _ in map(self._tools.pop, overdue)]

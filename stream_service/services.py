@@ -1,0 +1,110 @@
+"""What the calls of one process share, wired together in one place; importing it does nothing."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from callbot import logs
+from callbot.agents import Agents
+from callbot.settings import Settings
+from callbot.store import CallStore, open_store
+from callbot.twilio_rest import TwilioRest
+from stream_service.engines.chat import ChatModel
+from stream_service.pump import Pump
+from stream_service.writer import StoreWriter
+
+FLUSH_SECONDS = 2.0
+PUMP_STOP_SECONDS = 1.0
+
+
+class Services:
+    """Build it after the process has forked; `stop` ends every thread of it."""
+
+    def __init__(self, settings: Settings, store: CallStore | None = None, agents: Agents | None = None) -> None:
+        self.settings = settings
+        self.agents = agents or Agents.load()
+        self.store = store or open_store(settings.call_store)
+        self.rest = TwilioRest(settings)
+        # A call has at most an answer, an update and a look into the store under way; threads are made as needed.
+        self.pool = ThreadPoolExecutor(3 * settings.stream_concurrency, thread_name_prefix="lane")
+        self.chat_model = ChatModel(settings, self.pool)
+        self.writer = StoreWriter()
+        self.live = LiveCalls(settings.stream_concurrency)
+        self.pump = Pump()
+        self.pump.start()
+        logs.protect(
+            *settings.twilio_auth_tokens,
+            settings.openai_api_key,
+            settings.amivoice_api_key,
+            settings.stream_ticket_secret,
+        )
+
+    def stop(self) -> None:
+        self.live.drain()
+        self.live.wait_until_empty(FLUSH_SECONDS)
+        self.writer.stop(FLUSH_SECONDS)
+        self.pump.stop(PUMP_STOP_SECONDS)
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        self.store.close()
+
+
+class LiveCalls:
+    """The streams this process carries now: how many, and how to tell them all that it stops."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._changed = threading.Condition()
+        self._tell: dict[int, Callable[[], None]] = {}
+        self._next = 0
+        self._draining = False
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    @property
+    def full(self) -> bool:
+        return len(self._tell) >= self._capacity
+
+    def __len__(self) -> int:
+        return len(self._tell)
+
+    def enter(self, drain: Callable[[], None]) -> int:
+        """One stream more; `drain` is called when the process is to stop (at once, if it is to already)."""
+        with self._changed:
+            self._next += 1
+            self._tell[self._next] = drain
+            key, draining = self._next, self._draining
+        if draining:
+            drain()
+        return key
+
+    def leave(self, key: int) -> None:
+        with self._changed:
+            self._tell.pop(key, None)
+            self._changed.notify_all()
+
+    def drain(self) -> None:
+        """Tell every stream to hand its call over, and take no more."""
+        with self._changed:
+            if self._draining:
+                return
+            self._draining = True
+            tell = list(self._tell.values())
+        for drain in tell:
+            drain()
+
+    def wait_until_empty(self, timeout: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._tell, timeout)
+
+
+def wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def epoch() -> float:
+    """What must be added to the monotonic clock to get seconds since the epoch."""
+    return time.time() - time.monotonic()

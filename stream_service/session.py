@@ -1,0 +1,116 @@
+"""What a call does next, as far as both engines agree: its time, its end, its hand-over. Decides; touches nothing.
+
+`handle` turns an event and the time into commands. Rules about turns are in `spoken_session.py` (the carrier speaks
+for us, engine amivoice) and `voiced_session.py` (the model speaks itself, engine realtime).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+
+from callbot.agents import Agent, fill
+from callbot.calls import Call, NextStep
+from stream_service.events import (
+    CallGone,
+    CarrierLost,
+    Command,
+    Drain,
+    Event,
+    Finish,
+    HandOver,
+    KeepEnding,
+    Note,
+    StreamStopped,
+)
+from stream_service.transcript import Transcript
+
+WARNING_SECONDS = 60  # before the end, when the maximum duration allows for it
+STREAM_SECONDS = 55 * 60  # Cloud Run cuts a request at 60 minutes; the stream moves on before that
+CALL_OVER = "caller hung up"
+
+
+class CallSession(ABC):
+    """One stream's decisions. `now` is always the monotonic clock, in seconds."""
+
+    def __init__(self, call: Call, agent: Agent, transcript: Transcript, now: float, wall: datetime) -> None:
+        self.call = call
+        self.agent = agent
+        self.transcript = transcript
+        self.generation = call.stream.generation
+        self.finished = False
+        begun = call.answered_at or call.created_at
+        maximum = call.max_duration_seconds or agent.max_duration_seconds
+        self._ends_at = now + maximum - (wall - begun).total_seconds()
+        self._warns_at = self._ends_at - min(WARNING_SECONDS, maximum / 4)
+        self._warned = self._warns_at <= now
+        self._moves_at = now + STREAM_SECONDS
+        self._ending = ""
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """What to do about `event`. After a Finish or HandOver nothing more comes."""
+        if self.finished:
+            return []
+        commands = self._decide(event, now)
+        self.finished = any(isinstance(command, Finish | HandOver) for command in commands)
+        return commands
+
+    def _decide(self, event: Event, now: float) -> list[Command]:
+        match event:
+            case StreamStopped() | CallGone():
+                return [*self._settle(now), Finish(self._ending or CALL_OVER)]
+            case CarrierLost(reason):
+                return [*self._settle(now), Note("stream lost", {"reason": reason}, "WARNING"), Finish("stream lost")]
+            case Drain():
+                return self._hand_over(None, now)
+        commands = self._react(event, now)
+        if not any(isinstance(command, Finish | HandOver) for command in commands):
+            commands += self._mind_the_time(now)
+        return commands
+
+    def text(self, phrase: str) -> str:
+        """One of the agent's phrases, with this call's variables in it."""
+        return fill(phrase, self.call.variables)
+
+    @property
+    def greeting(self) -> str:
+        return self.text(self.call.greeting or self.agent.greeting)
+
+    def _mind_the_time(self, now: float) -> list[Command]:
+        if self._ending:
+            return []
+        if now >= self._ends_at:
+            return self._end("time limit", self.text(self.agent.time_up) + self.text(self.agent.closing), now)
+        if not self._warned and now >= self._warns_at and self._may_speak(now):
+            self._warned = True
+            return [Note("time warning"), *self._announce(self.text(self.agent.time_warning), now)]
+        if now >= self._moves_at and self._may_speak(now):
+            return self._hand_over(None, now)
+        return []
+
+    def _hand_over(self, step: NextStep | None, now: float) -> list[Command]:
+        ending: list[Command] = []
+        if step and step.step == "goodbye":
+            self._ending = step.reason
+            ending = [KeepEnding(step.reason)]
+        reason = step.reason if step and step.reason else "moving on"
+        return [*self._settle(now), *ending, Note("handing over", {"reason": reason}), HandOver(step)]
+
+    @abstractmethod
+    def _react(self, event: Event, now: float) -> list[Command]:
+        """The engine's own rules."""
+
+    @abstractmethod
+    def _settle(self, now: float) -> Sequence[Command]:
+        """Write down what is still open: the stream is about to end."""
+
+    @abstractmethod
+    def _may_speak(self, now: float) -> bool:
+        """Nobody is speaking and nothing is being prepared."""
+
+    @abstractmethod
+    def _announce(self, text: str, now: float) -> list[Command]:
+        """Say something of our own accord, then listen on."""
+
+    @abstractmethod
+    def _end(self, reason: str, goodbye: str, now: float) -> list[Command]:
+        """End the call: `goodbye` is spoken to its end first."""

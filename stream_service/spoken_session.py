@@ -1,0 +1,361 @@
+"""Turns of engine amivoice: the recogniser hears, the chat model thinks, the carrier's voice speaks.
+
+The first sentence goes out by an update of the call; `/call-flow` fetches the others as Twilio comes back for more, so
+the words here are those of a turn's `sentences`, and what was heard is known from how far Twilio came back.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from callbot.agents import Agent
+from callbot.calls import Call, Turn
+from callbot.text import is_backchannel, spoken_seconds
+from stream_service.events import (
+    AnswerDone,
+    AnswerFailed,
+    AskHeard,
+    CallerActive,
+    CallerSaid,
+    CallerSaying,
+    CallerStarted,
+    CallerStopped,
+    CallerUnclear,
+    CancelChat,
+    CarrierRefused,
+    Command,
+    Delivered,
+    EngineFailed,
+    EngineLost,
+    EngineReady,
+    Event,
+    FirstToken,
+    HeardSoFar,
+    KeepEnding,
+    KeepTurn,
+    KeepUsage,
+    Listen,
+    Note,
+    RunTool,
+    SentenceReady,
+    Speak,
+    StartChat,
+    ToolResult,
+)
+from stream_service.session import CallSession
+from stream_service.spoken_turn import AnswerInProgress
+from stream_service.tools import Ending, Transfer
+from stream_service.transcript import Transcript, heard_of
+
+FILLER_SECONDS = 1.8  # after the caller's last word; the carrier needs a moment to begin to speak
+STALL_SECONDS = 3.8  # without any sign of progress the model is given up: an apology within 4 s
+HEARD_SECONDS = 0.4  # how long to wait for what was heard, before the clock's estimate is taken
+UNCLEAR_SECONDS = 0.4  # a shorter sound that could not be made out was a cough
+CLOSE_ECHO_CHARACTERS = 4  # a shorter text that stands in the bot's own words may still be the caller's
+MOST_FAILURES = 2  # turns in a row that failed: the call is ended politely
+TOOL_ROUNDS = 4  # answers that may in turn ask for tools, for one turn
+
+
+class SpokenSession(CallSession):
+    """Decides for one one-way stream."""
+
+    def __init__(self, call: Call, agent: Agent, transcript: Transcript, now: float, wall: datetime) -> None:
+        super().__init__(call, agent, transcript, now, wall)
+        self._answer: AnswerInProgress | None = None  # the agent's newest turn, until it is settled
+        self._chat_waits: float | None = None  # the chat begins when it is known what was heard, or at this time
+        self._speech_end: float | None = None
+        self._speaking = False
+        self._failures = 0
+
+    def _react(self, event: Event, now: float) -> list[Command]:
+        match event:
+            case EngineReady(resumed):
+                return [Note("engine ready", {"resumed": resumed}), *([] if resumed else self._begin(now))]
+            case EngineLost(reason):
+                return [Note("engine lost", {"reason": reason}, "WARNING")]
+            case EngineFailed(code):
+                reason = f"amivoice: {code}"
+                note = Note("engine failed", {"code": code}, "ERROR")
+                return [note, *self._end(reason, self.text(self.agent.apology) + self.text(self.agent.closing), now)]
+            case CallerStarted():
+                self._speaking = True
+                return [CallerActive()]
+            case CallerStopped():
+                self._speaking, self._speech_end = False, now
+            case CallerSaying(text):
+                return self._caller_saying(text, now)
+            case CallerSaid(text, speech_end):
+                return self._caller_said(text, speech_end or now, now)
+            case CallerUnclear(seconds):
+                return self._unclear(seconds, now)
+            case HeardSoFar(turn, sentences, since):
+                return self._heard(turn, sentences, since, now)
+            case Delivered(turn) if self._answer and self._answer.n == turn:
+                self._answer.spoken_from(now)
+            case CarrierRefused(turn, code):
+                return [Note("carrier refused", {"turn": turn, "code": code}, "ERROR")]
+            case FirstToken(turn) if self._is_current(turn):
+                self.transcript.stamp(turn, first_token=now)
+                self._progress(now)
+            case SentenceReady(turn, text) if self._is_current(turn):
+                return self._sentence(text, now)
+            case AnswerDone(turn) if self._is_current(turn):
+                return self._answer_done(event, now)
+            case AnswerFailed(turn, code, retryable) if self._is_current(turn):
+                return self._answer_failed(code, retryable, now)
+            case ToolResult(turn) if self._is_current(turn):
+                return self._tool_answered(event, now)
+        return []
+
+    def _begin(self, now: float) -> list[Command]:
+        """The first stream finds the greeting being spoken; a later one may owe the caller an answer."""
+        last = self.transcript.last
+        if last is None:
+            turn = self.transcript.add("agent", self.greeting, now, sentences=(self.greeting,))
+            self._answer = AnswerInProgress(turn.n, now, self.greeting)
+            self._answer.spoken_from(now)
+            return [KeepTurn(turn)]
+        if last.role == "agent" and last.complete:
+            return []
+        return [*self._close_lost(last), *self._think(now)]
+
+    def _close_lost(self, last: Turn) -> list[Command]:
+        """The stream before was lost in the middle of an answer: what `/call-flow` had spoken of it was heard."""
+        if last.role == "caller":
+            return []
+        flow = self.call.flow
+        heard = "".join(last.sentences[: flow.sentence]) if flow.turn == last.n else ""
+        return [KeepTurn(self.transcript.change(last.n, heard=heard, complete=True))]
+
+    # --- the caller ---
+
+    def _caller_saying(self, text: str, now: float) -> list[Command]:
+        active: list[Command] = [CallerActive()]
+        if not text or not self._talks_over(now) or is_backchannel(text) or self._is_echo(text, now):
+            return active
+        return [*active, *self._interrupt(now)]
+
+    def _caller_said(self, text: str, speech_end: float, now: float) -> list[Command]:
+        if self._ending or (self._talks_over(now) and (is_backchannel(text) or self._is_echo(text, now))):
+            return []
+        commands = self._interrupt(now, listen=False)
+        turn = self.transcript.add("caller", text, now, heard=text)
+        turn = self.transcript.stamp(turn.n, speech_end=speech_end, transcript=now)
+        self._speech_end = speech_end
+        commands += [KeepTurn(turn), Note("caller said", {"turn": turn.n, "latencyMs": _ms(now - speech_end)})]
+        if self._answer:  # what was heard of the turn before is being found out
+            self._chat_waits = now + HEARD_SECONDS
+            return commands
+        return commands + self._think(now)
+
+    def _unclear(self, seconds: float, now: float) -> list[Command]:
+        if seconds < UNCLEAR_SECONDS or self._answer_busy(now) or self._ending:
+            return []
+        return [Note("not understood"), *self._announce(self.text(self.agent.repeat_please), now)]
+
+    def _talks_over(self, now: float) -> bool:
+        return self._answer is not None and self._answer.audible(now)
+
+    def _is_echo(self, text: str, now: float) -> bool:
+        """Whether the line gave the bot's own words back."""
+        if len(text) < CLOSE_ECHO_CHARACTERS or not self._answer or not self._answer.audible(now):
+            return False
+        return text.rstrip("。、？！?!") in "".join(self._answer.sentences)
+
+    def _interrupt(self, now: float, listen: bool = True) -> list[Command]:
+        """The caller goes first: stop the answer, and find out what was heard of it."""
+        answer = self._answer
+        if answer is None or answer.interrupted:
+            return []
+        commands: list[Command] = [] if answer.complete else [CancelChat(answer.n)]
+        if not answer.spoken:  # nothing of it was said: it never was
+            self._answer = None
+            turn = self.transcript.change(answer.n, text="", heard="", sentences=(), complete=True, interrupted=True)
+            return [*commands, KeepTurn(turn)]
+        if answer.complete and not answer.audible(now):  # it had been said to its end
+            return [KeepTurn(self._close_answer())]
+        answer.stop(now)
+        commands.append(AskHeard(answer.n))
+        if listen:
+            commands += [Listen(), Note("interrupted", {"turn": answer.n})]
+        return commands
+
+    def _heard(self, turn: int, sentences: int, since: float, now: float) -> list[Command]:
+        commands: list[Command] = []
+        if self._answer and self._answer.n == turn and self._answer.stopped:
+            commands = [KeepTurn(self._close_answer(sentences, since))]
+        return commands + self._think_if_waiting(now)
+
+    def _close_answer(self, whole: int | None = None, since: float = 0.0) -> Turn:
+        """The newest agent's turn is over; `whole` sentences are known to have been heard, `since` seconds ago."""
+        answer = self._answer
+        if answer is None:
+            raise ValueError("no answer is open")
+        self._answer = None
+        if whole is None or whole < answer.by_clock()[0]:
+            whole, into_next = answer.by_clock()
+        else:
+            into_next = max(0.0, since)
+        heard = heard_of(answer.sentences, whole, into_next, answer.seconds)
+        text = "".join(answer.sentences)
+        return self.transcript.change(
+            answer.n, text=text, heard=heard, interrupted=answer.interrupted and heard != text, complete=True
+        )
+
+    def _think_if_waiting(self, now: float) -> list[Command]:
+        if self._chat_waits is None:
+            return []
+        self._chat_waits = None
+        closed: list[Command] = [KeepTurn(self._close_answer())] if self._answer else []
+        return closed + self._think(now)
+
+    # --- the answer ---
+
+    def _think(self, now: float) -> list[Command]:
+        messages = self.transcript.messages(self.text(self.agent.prompt))
+        turn = self.transcript.add("agent", "", now, complete=False)
+        self.transcript.stamp(turn.n, speech_end=self._speech_end or now)
+        self._answer = AnswerInProgress(turn.n, now)
+        return [KeepTurn(turn), StartChat(turn.n, messages)]
+
+    def _is_current(self, turn: int) -> bool:
+        return self._answer is not None and self._answer.n == turn and not self._answer.stopped
+
+    def _current(self) -> AnswerInProgress:
+        if self._answer is None:
+            raise ValueError("no answer is open")
+        return self._answer
+
+    def _progress(self, now: float) -> None:
+        self._current().progressed_at = now
+
+    def _sentence(self, text: str, now: float) -> list[Command]:
+        answer = self._current()
+        self._progress(now)
+        answer.add(text)
+        self.transcript.stamp(answer.n, first_sentence=now)
+        return self._say_more(now)
+
+    def _say_more(self, now: float) -> list[Command]:
+        """Put the answer's sentences where `/call-flow` finds them; the first also begins to be spoken."""
+        answer = self._current()
+        commands: list[Command] = []
+        if not answer.spoken and answer.sentences:
+            answer.spoken = True
+            self.transcript.stamp(answer.n, first_words_out=now)
+            latency = now - (self._speech_end or answer.began_at)
+            commands = [
+                Speak(answer.n, (answer.sentences[0],), 1),
+                Note("first words", {"turn": answer.n, "latencyMs": _ms(latency)}),
+            ]
+        turn = self.transcript.change(
+            answer.n, text="".join(answer.sentences), sentences=tuple(answer.sentences), complete=answer.complete
+        )
+        return [*commands, KeepTurn(turn)]
+
+    def _answer_done(self, event: AnswerDone, now: float) -> list[Command]:
+        answer = self._current()
+        usage: list[Command] = [KeepUsage(event.usage)] if event.usage else []
+        self._failures = 0
+        if event.tool_calls:
+            self._progress(now)
+            answer.expect(event.tool_calls)
+            return [*usage, *(RunTool(answer.n, call) for call in event.tool_calls)]
+        if not answer.sentences:  # a model that says nothing would leave the caller in silence
+            answer.add(self.text(self.agent.repeat_please))
+        answer.complete = True
+        return usage + self._say_more(now)
+
+    def _tool_answered(self, event: ToolResult, now: float) -> list[Command]:
+        answer = self._current()
+        self._progress(now)
+        match event.outcome:
+            case Ending(reason):
+                return self._finish_answer("hangup", self.text(self.agent.closing), reason, now)
+            case Transfer(target):
+                self.transcript.change(answer.n, target=target)
+                return self._finish_answer("transfer", self.text(self.agent.transfer_line), "", now)
+        if not answer.answered(event.call, str(event.outcome)):
+            return []  # another tool of the same answer is still at work
+        if answer.rounds >= TOOL_ROUNDS:
+            return self._answer_failed("too many tool calls", True, now)
+        messages = self.transcript.messages(self.text(self.agent.prompt))
+        return [StartChat(answer.n, (*messages, *answer.tool_messages))]
+
+    def _finish_answer(self, then: str, words: str, reason: str, now: float) -> list[Command]:
+        """The answer is the turn's last: `words` are said unless the model has said its own."""
+        answer = self._current()
+        if not answer.sentences:
+            answer.add(words)
+        answer.complete = True
+        commands: list[Command] = []
+        if then == "hangup":
+            self._ending = reason
+            commands = [KeepEnding(reason), Note("ending", {"reason": reason})]
+        self.transcript.change(answer.n, then=then)
+        return commands + self._say_more(now)
+
+    def _answer_failed(self, code: str, retryable: bool, now: float) -> list[Command]:
+        answer = self._current()
+        self._failures += 1
+        self.transcript.change(answer.n, failed=code)
+        answer.add(self.text(self.agent.apology))
+        note: Command = Note("answer failed", {"turn": answer.n, "code": code}, "ERROR")
+        if not retryable or self._failures >= MOST_FAILURES:
+            answer.add(self.text(self.agent.closing))
+            return [CancelChat(answer.n), note, *self._finish_answer("hangup", "", f"openai: {code}", now)]
+        answer.complete = True
+        return [CancelChat(answer.n), note, *self._say_more(now)]
+
+    # --- time ---
+
+    def _mind_the_time(self, now: float) -> list[Command]:
+        if self._chat_waits is not None and now >= self._chat_waits:
+            return self._think_if_waiting(now)
+        answer = self._answer
+        if answer and not answer.complete and not answer.stopped:
+            if now - answer.progressed_at >= STALL_SECONDS:
+                return self._answer_failed("stalled", True, now)
+            due = (self._speech_end or answer.began_at) + FILLER_SECONDS
+            if not answer.spoken and now >= due:
+                return self._fill(answer)
+        return super()._mind_the_time(now)
+
+    def _fill(self, answer: AnswerInProgress) -> list[Command]:
+        """A word to bridge the wait; `/call-flow` then fetches the answer from its first sentence on."""
+        filler = self.text(self.agent.fillers[answer.n // 2 % len(self.agent.fillers)])
+        answer.spoken = True
+        answer.filler_seconds = spoken_seconds(filler)
+        return [Speak(answer.n, (filler,), 0), Note("filler", {"turn": answer.n})]
+
+    def _answer_busy(self, now: float) -> bool:
+        return self._answer is not None and (not self._answer.complete or self._answer.audible(now))
+
+    def _may_speak(self, now: float) -> bool:
+        return not (self._speaking or self._answer_busy(now) or self._chat_waits is not None)
+
+    def _announce(self, text: str, now: float) -> list[Command]:
+        closed: list[Command] = [KeepTurn(self._close_answer())] if self._answer else []
+        turn = self.transcript.add("agent", "", now, complete=False)
+        self._answer = AnswerInProgress(turn.n, now, text)
+        self._answer.complete = True
+        return closed + self._say_more(now)
+
+    def _end(self, reason: str, goodbye: str, now: float) -> list[Command]:
+        if self._ending:
+            return []
+        stopped = self._interrupt(now, listen=False)
+        closed: list[Command] = [KeepTurn(self._close_answer())] if self._answer else []
+        turn = self.transcript.add("agent", "", now, complete=False)
+        self._answer, self._chat_waits = AnswerInProgress(turn.n, now), None
+        return [*stopped, *closed, *self._finish_answer("hangup", goodbye, reason, now)]
+
+    def _settle(self, now: float) -> Sequence[Command]:
+        if self._answer is None:
+            return []
+        pending: list[Command] = [] if self._answer.complete else [CancelChat(self._answer.n)]
+        self._answer.stop(now, interrupted=False)
+        return [*pending, KeepTurn(self._close_answer())]
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

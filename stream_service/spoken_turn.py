@@ -1,0 +1,93 @@
+"""An answer of the agent's while it is being made and spoken by the carrier. Keeps count; decides nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from callbot.text import spoken_seconds
+from stream_service.events import ToolCall
+
+BETWEEN_SENTENCES_SECONDS = 0.3  # Twilio's way back to `/call-flow`
+
+
+class AnswerInProgress:
+    """The sentences of turn `n`, and what the clock says of them. Times are monotonic seconds."""
+
+    def __init__(self, n: int, now: float, sentence: str = "") -> None:
+        self.n = n
+        self.began_at = now
+        self.progressed_at = now
+        self.sentences: list[str] = []
+        self.seconds: dict[int, float] = {}
+        self.complete = False  # no further sentence will come
+        self.spoken = False  # the carrier has been asked to speak
+        self.interrupted = False
+        self.filler_seconds = 0.0
+        self.rounds = 0
+        self.tool_messages: list[Mapping[str, Any]] = []
+        self._spoken_from: float | None = None
+        self._stopped_at: float | None = None
+        self._expected: list[ToolCall] = []
+        if sentence:
+            self.add(sentence)
+
+    def add(self, sentence: str) -> None:
+        self.seconds[len(self.sentences)] = spoken_seconds(sentence)
+        self.sentences.append(sentence)
+
+    def spoken_from(self, now: float) -> None:
+        """The carrier began to speak (as far as can be known from here)."""
+        self.spoken = True
+        self._spoken_from = self._spoken_from or now
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped_at is not None
+
+    def stop(self, now: float, interrupted: bool = True) -> None:
+        """The carrier no longer speaks it."""
+        self.interrupted = interrupted and not self._over(now)
+        self._stopped_at = self._stopped_at or now
+
+    def audible(self, now: float) -> bool:
+        """Whether the caller is probably hearing it: from the carrier's start until all of it has been said."""
+        return self.spoken and not self.stopped and not self._over(now)
+
+    def _over(self, now: float) -> bool:
+        if not self.complete and self.spoken:
+            return False
+        if self._spoken_from is None:
+            return not self.spoken
+        gaps = BETWEEN_SENTENCES_SECONDS * len(self.sentences)
+        return now >= self._spoken_from + self.filler_seconds + sum(self.seconds.values()) + gaps
+
+    def by_clock(self) -> tuple[int, float]:
+        """`(whole sentences, seconds into the next one)` that were heard until it was stopped, by the clock."""
+        if self._spoken_from is None or self._stopped_at is None:
+            return (0, 0.0) if self._spoken_from is None else (len(self.sentences), 0.0)
+        left = self._stopped_at - self._spoken_from - self.filler_seconds
+        for index in range(len(self.sentences)):
+            if left < self.seconds[index]:
+                return index, max(0.0, left)
+            left -= self.seconds[index] + BETWEEN_SENTENCES_SECONDS
+        return len(self.sentences), 0.0
+
+    def expect(self, calls: Sequence[ToolCall]) -> None:
+        """The model waits for these tools before it goes on."""
+        self.rounds += 1
+        self._expected = list(calls)
+        self.tool_messages.append(
+            {
+                "role": "assistant",
+                "content": "".join(self.sentences) or None,
+                "tool_calls": [
+                    {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments}}
+                    for c in calls
+                ],
+            }
+        )
+
+    def answered(self, call: ToolCall, output: str) -> bool:
+        """Keep a tool's answer for the model. Whether it was the last one awaited."""
+        self.tool_messages.append({"role": "tool", "tool_call_id": call.id, "content": output})
+        self._expected = [waiting for waiting in self._expected if waiting.id != call.id]
+        return not self._expected

@@ -1,0 +1,84 @@
+"""The conversation so far, as turns: numbered through the whole call, over all its streams. No I/O.
+
+What the caller did not hear is no part of what the models are told.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from callbot.calls import EngineName, Role, Turn
+
+MEMORY_TURNS = 40  # told to a model; a call of 15 minutes stays well below
+
+
+class Transcript:
+    """The turns of a call. `epoch` is what must be added to the monotonic clock to get seconds since the epoch."""
+
+    def __init__(self, engine: EngineName, generation: int, earlier: Iterable[Turn], epoch: float) -> None:
+        self._engine = engine
+        self._generation = generation
+        self._epoch = epoch
+        self._turns = {turn.n: turn for turn in earlier}
+        self._next = max(self._turns, default=0) + 1
+
+    def __getitem__(self, n: int) -> Turn:
+        return self._turns[n]
+
+    @property
+    def last(self) -> Turn | None:
+        return self._turns[max(self._turns)] if self._turns else None
+
+    def add(self, role: Role, text: str, now: float, **fields: Any) -> Turn:
+        turn = Turn(
+            n=self._next,
+            role=role,
+            text=text,
+            engine=self._engine,
+            generation=self._generation,
+            at=datetime.fromtimestamp(self._epoch + now, UTC),
+            **fields,
+        )
+        self._turns[turn.n] = turn
+        self._next += 1
+        return turn
+
+    def change(self, n: int, **fields: Any) -> Turn:
+        self._turns[n] = replace(self._turns[n], **fields)
+        return self._turns[n]
+
+    def stamp(self, n: int, **stages: float) -> Turn:
+        """Note when stages of this turn happened (monotonic times); the first time counts."""
+        timings = {name: round(self._epoch + at, 3) for name, at in stages.items()}
+        return self.change(n, timings={**timings, **self._turns[n].timings})
+
+    def remembered(self) -> list[tuple[Role, str]]:
+        """What both sides know was said, oldest first."""
+        kept = [(turn.role, known) for turn in self._turns.values() if (known := _known(turn))]
+        return kept[-MEMORY_TURNS:]
+
+    def messages(self, prompt: str) -> tuple[Mapping[str, Any], ...]:
+        """The conversation for Chat Completions."""
+        spoken: Sequence[Mapping[str, Any]] = [
+            {"role": "user" if role == "caller" else "assistant", "content": text} for role, text in self.remembered()
+        ]
+        return ({"role": "system", "content": prompt}, *spoken)
+
+
+def _known(turn: Turn) -> str:
+    if turn.role == "agent" and turn.heard is not None:
+        return turn.heard + ("…" if turn.heard and turn.heard != turn.text else "")
+    return turn.text
+
+
+def heard_of(sentences: Sequence[str], whole: int, seconds_into_next: float, seconds_of: Mapping[int, float]) -> str:
+    """The part of spoken `sentences` that was heard: `whole` of them, and the next one for so many seconds.
+
+    `seconds_of` is how long each sentence takes to say. A cut sentence is cut where the voice probably was.
+    """
+    heard = "".join(sentences[:whole])
+    if whole < len(sentences) and seconds_into_next > 0:
+        share = min(1.0, seconds_into_next / max(0.1, seconds_of[whole]))
+        heard += sentences[whole][: int(len(sentences[whole]) * share)]
+    return heard
