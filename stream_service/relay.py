@@ -145,6 +145,7 @@ class Relay:
             case Binary():
                 return []  # Twilio sends none
             case Lost(reason=reason):
+                log.debug("carrier lost: %s", item.detail, extra={"callSid": self._call.sid})
                 return [CarrierLost(reason)]
             case ToolResult(call=call) if self._tools.pop(call.id, None) is None:
                 return []  # it came after its deadline

@@ -59,7 +59,8 @@ class CallSession(ABC):
             case StreamStopped() | CallGone():
                 return [*self._settle(now), Finish(self._ending or CALL_OVER)]
             case CarrierLost(reason):
-                return [*self._settle(now), Note("stream lost", {"reason": reason}, "WARNING"), Finish("stream lost")]
+                lost = Note("stream lost", {"reason": reason}, "WARNING")
+                return [*self._settle(now, goes_on=True), lost, Finish("stream lost")]
             case Drain():
                 return self._hand_over(None, now)
         commands = self._react(event, now)
@@ -93,15 +94,15 @@ class CallSession(ABC):
             self._ending = step.reason
             ending = [KeepEnding(step.reason)]
         reason = step.reason if step and step.reason else "moving on"
-        return [*self._settle(now), *ending, Note("handing over", {"reason": reason}), HandOver(step)]
+        return [*self._settle(now, goes_on=True), *ending, Note("handing over", {"reason": reason}), HandOver(step)]
 
     @abstractmethod
     def _react(self, event: Event, now: float) -> list[Command]:
         """The engine's own rules."""
 
     @abstractmethod
-    def _settle(self, now: float) -> Sequence[Command]:
-        """Write down what is still open: the stream is about to end."""
+    def _settle(self, now: float, goes_on: bool = False) -> Sequence[Command]:
+        """Write down what is still open: the stream is about to end. `goes_on`: the call is not."""
 
     @abstractmethod
     def _may_speak(self, now: float) -> bool:

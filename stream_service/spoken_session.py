@@ -28,6 +28,7 @@ from stream_service.events import (
     EngineLost,
     EngineReady,
     Event,
+    Finish,
     FirstToken,
     HeardSoFar,
     KeepEnding,
@@ -51,6 +52,7 @@ STALL_SECONDS = 3.8  # without any sign of progress the model is given up: an ap
 HEARD_SECONDS = 0.4  # how long to wait for what was heard, before the clock's estimate is taken
 UNCLEAR_SECONDS = 0.4  # a shorter sound that could not be made out was a cough
 CLOSE_ECHO_CHARACTERS = 4  # a shorter text that stands in the bot's own words may still be the caller's
+GOODBYE_SPARE_SECONDS = 8.0  # beyond what the goodbye takes to say, until the call is ended by REST
 MOST_FAILURES = 2  # turns in a row that failed: the call is ended politely
 TOOL_ROUNDS = 4  # answers that may in turn ask for tools, for one turn
 
@@ -64,6 +66,7 @@ class SpokenSession(CallSession):
         self._chat_waits: float | None = None  # the chat begins when it is known what was heard, or at this time
         self._speech_end: float | None = None
         self._speaking = False
+        self._goodbye_since: float | None = None
         self._failures = 0
 
     def _react(self, event: Event, now: float) -> list[Command]:
@@ -115,16 +118,19 @@ class SpokenSession(CallSession):
             self._answer.spoken_from(now)
             return [KeepTurn(turn)]
         if last.role == "agent" and last.complete:
+            if last.heard is None:  # `/call-flow` goes on with it, after a word about the disturbance
+                self._answer = AnswerInProgress(last.n, now)
+                self._answer.take_over(last.sentences, self._told(last), now)
             return []
-        return [*self._close_lost(last), *self._think(now)]
+        closed: list[Command] = []
+        if last.role == "agent":  # it broke off before it was complete, so it is made anew
+            heard = "".join(last.sentences[: self._told(last)])
+            closed = [KeepTurn(self.transcript.change(last.n, text=heard, heard=heard, complete=True))]
+        return [*closed, *self._think(now)]
 
-    def _close_lost(self, last: Turn) -> list[Command]:
-        """The stream before was lost in the middle of an answer: what `/call-flow` had spoken of it was heard."""
-        if last.role == "caller":
-            return []
-        flow = self.call.flow
-        heard = "".join(last.sentences[: flow.sentence]) if flow.turn == last.n else ""
-        return [KeepTurn(self.transcript.change(last.n, heard=heard, complete=True))]
+    def _told(self, turn: Turn) -> int:
+        """How many of its sentences `/call-flow` knew to be heard when this stream began."""
+        return self.call.flow.sentence if self.call.flow.turn == turn.n else 0
 
     # --- the caller ---
 
@@ -258,6 +264,8 @@ class SpokenSession(CallSession):
         self._failures = 0
         if event.tool_calls:
             self._progress(now)
+            noted = tuple({"name": call.name, "arguments": call.arguments} for call in event.tool_calls)
+            self.transcript.change(answer.n, tool_calls=self.transcript[answer.n].tool_calls + noted)
             answer.expect(event.tool_calls)
             return [*usage, *(RunTool(answer.n, call) for call in event.tool_calls)]
         if not answer.sentences:  # a model that says nothing would leave the caller in silence
@@ -289,7 +297,7 @@ class SpokenSession(CallSession):
         answer.complete = True
         commands: list[Command] = []
         if then == "hangup":
-            self._ending = reason
+            self._ending, self._goodbye_since = reason, now
             commands = [KeepEnding(reason), Note("ending", {"reason": reason})]
         self.transcript.change(answer.n, then=then)
         return commands + self._say_more(now)
@@ -312,20 +320,29 @@ class SpokenSession(CallSession):
         if self._chat_waits is not None and now >= self._chat_waits:
             return self._think_if_waiting(now)
         answer = self._answer
+        if self._goodbye_since is not None and self._goodbye_overdue(now):
+            note = Note("last word never confirmed", {}, "WARNING")
+            return [note, *self._settle(now), Finish(self._ending, hang_up=True)]
         if answer and not answer.complete and not answer.stopped:
             if now - answer.progressed_at >= STALL_SECONDS:
                 return self._answer_failed("stalled", True, now)
             due = (self._speech_end or answer.began_at) + FILLER_SECONDS
             if not answer.spoken and now >= due:
-                return self._fill(answer)
+                return self._fill(answer, now)
         return super()._mind_the_time(now)
 
-    def _fill(self, answer: AnswerInProgress) -> list[Command]:
+    def _fill(self, answer: AnswerInProgress, now: float) -> list[Command]:
         """A word to bridge the wait; `/call-flow` then fetches the answer from its first sentence on."""
         filler = self.text(self.agent.fillers[answer.n // 2 % len(self.agent.fillers)])
         answer.spoken = True
+        self.transcript.stamp(answer.n, first_words_out=now)
         answer.filler_seconds = spoken_seconds(filler)
         return [Speak(answer.n, (filler,), 0), Note("filler", {"turn": answer.n})]
+
+    def _goodbye_overdue(self, now: float) -> bool:
+        """`/call-flow` should have hung up long ago."""
+        seconds = self._answer.whole_seconds if self._answer else 0.0
+        return self._goodbye_since is not None and now >= self._goodbye_since + seconds + GOODBYE_SPARE_SECONDS
 
     def _answer_busy(self, now: float) -> bool:
         return self._answer is not None and (not self._answer.complete or self._answer.audible(now))
@@ -337,7 +354,6 @@ class SpokenSession(CallSession):
         closed: list[Command] = [KeepTurn(self._close_answer())] if self._answer else []
         turn = self.transcript.add("agent", "", now, complete=False)
         self._answer = AnswerInProgress(turn.n, now, text)
-        self._answer.complete = True
         return closed + self._say_more(now)
 
     def _end(self, reason: str, goodbye: str, now: float) -> list[Command]:
@@ -349,10 +365,12 @@ class SpokenSession(CallSession):
         self._answer, self._chat_waits = AnswerInProgress(turn.n, now), None
         return [*stopped, *closed, *self._finish_answer("hangup", goodbye, reason, now)]
 
-    def _settle(self, now: float) -> Sequence[Command]:
+    def _settle(self, now: float, goes_on: bool = False) -> Sequence[Command]:
         if self._answer is None:
             return []
         pending: list[Command] = [] if self._answer.complete else [CancelChat(self._answer.n)]
+        if goes_on and not self._answer.interrupted:
+            return pending  # the next stream takes it from here
         self._answer.stop(now, interrupted=False)
         return [*pending, KeepTurn(self._close_answer())]
 

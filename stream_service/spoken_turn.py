@@ -13,12 +13,13 @@ class AnswerInProgress:
     """The sentences of turn `n`, and what the clock says of them. Times are monotonic seconds."""
 
     def __init__(self, n: int, now: float, sentence: str = "") -> None:
+        """`sentence`: what is said when no model is asked; then that is all of it."""
         self.n = n
         self.began_at = now
         self.progressed_at = now
         self.sentences: list[str] = []
         self.seconds: dict[int, float] = {}
-        self.complete = False  # no further sentence will come
+        self.complete = bool(sentence)  # no further sentence will come
         self.spoken = False  # the carrier has been asked to speak
         self.interrupted = False
         self.filler_seconds = 0.0
@@ -39,6 +40,19 @@ class AnswerInProgress:
         self.spoken = True
         self._spoken_from = self._spoken_from or now
 
+    def take_over(self, sentences: Sequence[str], heard: int, now: float) -> None:
+        """It was begun on an earlier stream, and the carrier goes on with it from sentence `heard`."""
+        for sentence in sentences:
+            self.add(sentence)
+        self.complete = True
+        before = sum(self.seconds[index] + BETWEEN_SENTENCES_SECONDS for index in range(min(heard, len(sentences))))
+        self.spoken_from(now - before)
+
+    @property
+    def whole_seconds(self) -> float:
+        """How long it takes to say, with what bridged the wait for it."""
+        return self.filler_seconds + sum(self.seconds.values()) + BETWEEN_SENTENCES_SECONDS * len(self.sentences)
+
     @property
     def stopped(self) -> bool:
         return self._stopped_at is not None
@@ -57,8 +71,7 @@ class AnswerInProgress:
             return False
         if self._spoken_from is None:
             return not self.spoken
-        gaps = BETWEEN_SENTENCES_SECONDS * len(self.sentences)
-        return now >= self._spoken_from + self.filler_seconds + sum(self.seconds.values()) + gaps
+        return now >= self._spoken_from + self.whole_seconds
 
     def by_clock(self) -> tuple[int, float]:
         """`(whole sentences, seconds into the next one)` that were heard until it was stopped, by the clock."""

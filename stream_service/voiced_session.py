@@ -40,6 +40,7 @@ from stream_service.events import (
     RunTool,
     StopListening,
     TellModel,
+    ToolCall,
     ToolResult,
 )
 from stream_service.playout import Playout
@@ -75,6 +76,9 @@ class VoicedSession(CallSession):
         self._cut_off = False  # the vendor was lost in the middle of a response
         self._caller_turns: dict[str, int] = {}  # item -> turn
         self._agent_turns: dict[str, int] = {}  # item -> turn, until it is settled
+        self._words_of: dict[str, str] = {}  # item -> what it says, until it sounds
+        self._tool_calls: list[dict[str, str]] = []  # asked for by a response without a sound
+        self._last_turn = 0
         self._speech_end: float | None = None
         self._goodbye_due: float | None = None
         self._after_last_word: HandOver | Finish | None = None
@@ -121,7 +125,9 @@ class VoicedSession(CallSession):
             self._wanted.append(say_exactly(self.greeting))
         elif last.role == "caller" and last.text:
             self._wanted.append("")
-        elif self._cut_off or (last.role == "agent" and not last.interrupted and last.heard not in (None, last.text)):
+        elif self._cut_off or (
+            not resumed and last.role == "agent" and not last.interrupted and last.heard != last.text
+        ):
             self._wanted.append("You were cut off by a disturbance on the line. Go on where you were cut off.")
         else:
             return [Note("engine ready", {"resumed": resumed})]
@@ -179,8 +185,10 @@ class VoicedSession(CallSession):
     # --- the bot ---
 
     def _first_sound(self, item: str, now: float) -> list[Command]:
-        turn = self.transcript.add("agent", "", now)
+        turn = self.transcript.add("agent", self._words_of.pop(item, ""), now, tool_calls=tuple(self._tool_calls))
         self._agent_turns[item] = turn.n
+        self._last_turn = turn.n
+        self._tool_calls.clear()
         stages = {"first_words_out": now}
         note: list[Command] = []
         if not self._spoke and self._speech_end is not None:
@@ -194,6 +202,9 @@ class VoicedSession(CallSession):
     def _words(self, event: AgentWords) -> list[Command]:
         n = self._agent_turns.get(event.item)
         if n is None:
+            if self._active == event.response:  # words may come before their sound
+                earlier = "" if event.whole else self._words_of.get(event.item, "")
+                self._words_of[event.item] = earlier + event.text
             return []
         if not event.whole:
             self.transcript.change(n, text=self.transcript[n].text + event.text)
@@ -205,12 +216,22 @@ class VoicedSession(CallSession):
         usage: list[Command] = [KeepUsage(event.usage)] if event.usage else []
         if event.status == "failed":
             return usage + self._fail(event.code, event.code not in ("insufficient_quota",), now)
-        commands = usage + [RunTool(0, call) for call in event.tool_calls]
+        self._words_of.clear()
+        commands = usage + self._note_tools(event.tool_calls) + [RunTool(0, call) for call in event.tool_calls]
         if self._after_last_word and not self._wanted:
             if self._spoke:
                 return [*commands, MarkPlayback(LAST_WORD)]
             return commands + self._without_voice(now)
         return commands + self._next(now)
+
+    def _note_tools(self, calls: Sequence[ToolCall]) -> list[Command]:
+        """Record tools with the turn that asked for them, or with the next one if it was silent."""
+        noted = [{"name": call.name, "arguments": call.arguments} for call in calls]
+        if not noted or not self._spoke:
+            self._tool_calls += noted
+            return []
+        turn = self.transcript[self._last_turn]
+        return [KeepTurn(self.transcript.change(turn.n, tool_calls=(*turn.tool_calls, *noted)))]
 
     def _refused(self, code: str) -> list[Command]:
         if self._active == REQUESTED:  # the model was quicker with a response of its own: ours waits for its end
@@ -336,7 +357,7 @@ class VoicedSession(CallSession):
             self.transcript.stamp(n, heard=now)
         return [KeepTurn(self.transcript.change(n, heard=self.transcript[n].text)) for n in done]
 
-    def _settle(self, now: float) -> Sequence[Command]:
+    def _settle(self, now: float, goes_on: bool = False) -> Sequence[Command]:  # noqa: ARG002  # cut here either way
         cut = [self.transcript.change(n, heard=self._heard(item, n, now)) for item, n in self._agent_turns.items()]
         self._agent_turns.clear()
         return [KeepTurn(turn) for turn in cut]

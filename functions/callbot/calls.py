@@ -124,9 +124,14 @@ class Call:
         return self.status in FINAL
 
     def after(self, report: StatusReport) -> "Call":
-        """This call once Twilio has reported `report`; late and repeated reports change nothing."""
+        """This call once Twilio has reported `report`; late and repeated reports move nothing.
+
+        In whatever order the same reports come, the record ends the same: so a late `in-progress` still says when
+        the call was answered.
+        """
         if report.status not in _MOVES[self.status]:
-            return self
+            is_news = report.status is Status.IN_PROGRESS and self.answered_at is None
+            return replace(self, answered_at=report.at) if is_news else self
         moved = replace(self, status=report.status, status_sequence=max(self.status_sequence, report.sequence))
         if report.status is Status.IN_PROGRESS:
             return replace(moved, answered_at=self.answered_at or report.at)

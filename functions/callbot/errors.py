@@ -30,5 +30,5 @@ class RemoteError(CallbotError):
 class StoreError(RemoteError):
     """The call store did not answer in time or could not be reached."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__("store", message, retryable=True)
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__("store", message, retryable=retryable)

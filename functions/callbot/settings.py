@@ -6,6 +6,7 @@ The README's table and `.env.example` are kept equal to `SETTINGS` by tests.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
 from urllib.parse import urlsplit
 
 from callbot.errors import ConfigError
@@ -88,6 +89,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AMIVOICE_GRAMMAR", "AmiVoice's engine; it must accept 8 kHz", default="-a-general", used_by=_STREAM),
     Setting("OPENAI_CHAT_MODEL", "the chat model of engine `amivoice`", default="gpt-5.4-mini", used_by=_STREAM),
     Setting(
+        "OPENAI_CHAT_EFFORT",
+        "its reasoning effort (`none`, `minimal`, `low`, …), or `omit` for a model that has no such thing",
+        default="none",
+        used_by=_STREAM,
+    ),
+    Setting(
         "OPENAI_REALTIME_MODEL",
         "the model of engine `realtime`",
         default="gpt-realtime-2.1-mini",
@@ -111,6 +118,11 @@ SETTINGS: tuple[Setting, ...] = (
         "OUTBOUND_PER_NUMBER_PER_DAY",
         "outbound calls a day to one number, at most",
         default="20",
+        used_by=_FUNCTIONS,
+    ),
+    Setting(
+        "CALLBACK_HOSTS",
+        "hosts, comma-separated, that a `callbackUrl` may name though they are not public or not `https`",
         used_by=_FUNCTIONS,
     ),
     Setting(
@@ -246,7 +258,7 @@ def _source(field_name: str) -> str:
     return "TWILIO_AUTH_TOKEN" if field_name == "twilio_auth_tokens" else field_name.upper()
 
 
-def _typed(field_name: str, values: Mapping[str, str]) -> object:
+def _typed(field_name: str, values: Mapping[str, str]) -> Any:
     name = _source(field_name)
     if name in _NUMBERS:
         return int(values[name])

@@ -1,14 +1,16 @@
 """The port to where calls are kept. What every store promises is said here; how it does it is the store's own file.
 
 One writer per field: a change of a field by the side that does not own it is a bug, and every store refuses it.
+The rules that every store applies inside its own transactions are the functions at the end.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-from callbot.calls import Call, Reservation, StatusReport, Turn
+from callbot.calls import Call, Reservation, StatusReport, StreamState, Turn
 from callbot.errors import ConfigError, RefusedError
 
 
@@ -25,6 +27,11 @@ OWNED: Mapping[Writer, frozenset[str]] = {
     Writer.FUNCTIONS: frozenset({"flow", "answered_by", "end_reason", "recording_url"}),
     Writer.STREAM: frozenset({"stream", "next_step", "usage"}),
 }
+
+
+LIMIT_RETENTION = timedelta(days=2)  # a counter is of one day at most
+
+Settlement = Literal["dialled", "refused", "unknown"]
 
 
 class TicketUsedError(RefusedError):
@@ -58,7 +65,11 @@ class CallStore(Protocol):
         """Move the status as `Call.after` says, atomically. The call, and whether it moved; None: no such call."""
 
     def update(self, sid: str, writer: Writer, changes: Mapping[str, Any]) -> None:
-        """Change whole fields. ValueError: a field the writer does not own. A call that is not there stays absent."""
+        """Change whole fields. ValueError: a field the writer does not own. A call that is not there stays absent.
+
+        A `stream` or `next_step` of an older generation than the stored one changes nothing: it is a late word from
+        an instance whose call has moved on.
+        """
 
     def open_stream(self, sid: str, generation: int, at: datetime) -> Call:
         """Claim this generation for one stream, atomically, and return the call with its new `stream`.
@@ -88,7 +99,7 @@ class CallStore(Protocol):
     def settle(
         self,
         id_: str,
-        state: Literal["dialled", "refused", "unknown"],
+        state: Settlement,
         *,
         call_sid: str = "",
         problem: str = "",
@@ -116,3 +127,37 @@ def open_store(address: str) -> CallStore:
         project, _, database = rest.partition("/")
         return FirestoreCallStore(project, database or "(default)")
     raise ConfigError(f"CALL_STORE must be sqlite:PATH or firestore:PROJECT[/DATABASE], not {address!r}")
+
+
+def check_owner(writer: Writer, changes: Mapping[str, Any]) -> None:
+    """ValueError: `changes` has a field that is not the writer's."""
+    if foreign := changes.keys() - OWNED[writer]:
+        raise ValueError(f"not fields of {writer}: {', '.join(sorted(foreign))}")
+
+
+def without_stale(call: Call, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`changes` without a stream's or next step's state of an older generation than the call's own."""
+    stored = {"stream": call.stream, "next_step": call.next_step}
+    return {
+        name: value
+        for name, value in changes.items()
+        if (known := stored.get(name)) is None or (value is not None and value.generation >= known.generation)
+    }
+
+
+def claimed(call: Call, generation: int, at: datetime) -> Call:
+    """The call with its stream of this generation opened. Raises as `CallStore.open_stream` says."""
+    if call.is_over:
+        raise RefusedError("the call is over")
+    if generation <= call.stream.generation:
+        raise TicketUsedError(f"generation {generation} has been opened before")
+    return replace(call, stream=StreamState(generation=generation, connected_at=at, seen_at=at))
+
+
+def settled(
+    reservation: Reservation, state: Settlement, call_sid: str, problem: str, code: str, http_status: int
+) -> Reservation:
+    """The reservation with what became of it; one that is `dialled` stays so."""
+    if reservation.state == "dialled":
+        return reservation
+    return replace(reservation, state=state, call_sid=call_sid, problem=problem, code=code, http_status=http_status)

@@ -69,6 +69,7 @@ class AmivoiceEngine:
 
     def start(self) -> None:
         self._vendor.open(0.0)
+        self._chat.warm_up()
 
     def uplink(self, message: bytes) -> bool:
         payload = caller_audio(message)

@@ -40,6 +40,10 @@ class ChatModel:
         self._lock = threading.Lock()
         self._client: OpenAI | None = None
 
+    def warm_up(self) -> None:
+        """Import and build the client while nobody waits for it."""
+        self.pool.submit(self.client)
+
     def client(self) -> "OpenAI":
         with self._lock:
             if self._client is None:
@@ -79,6 +83,9 @@ class Chat:
     def __init__(self, model: ChatModel) -> None:
         self._model = model
         self._answers: dict[int, threading.Event] = {}
+
+    def warm_up(self) -> None:
+        self._model.warm_up()
 
     def ask(
         self, turn: int, messages: Sequence[Mapping[str, Any]], agent: Agent, post: Callable[[Event], None]

@@ -35,7 +35,7 @@ FATAL_ERRORS = frozenset(
         "model_not_found",
     }
 )
-_DELTA_TYPE = b"response.output_audio.delta"
+_DELTA_TYPE = b'"response.output_audio.delta"'  # with its quotes: inside a text they would be escaped
 _DELTA = re.compile(rb'"delta"\s*:\s*"([A-Za-z0-9+/]*={0,2})"')
 _ITEM = re.compile(rb'"item_id"\s*:\s*"([^"\\]+)"')
 _RESPONSE = re.compile(rb'"response_id"\s*:\s*"([^"\\]+)"')
@@ -132,7 +132,7 @@ def decode(message: bytes) -> ServerEvent | None:
     try:
         fields = json.loads(message)
         return _event(fields["type"], fields)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as exc:
         raise RemoteError("openai", f"unreadable event of {len(message)} bytes", retryable=True) from exc
 
 

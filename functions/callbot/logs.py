@@ -1,0 +1,171 @@
+"""Log lines: one JSON object each, as Cloud Logging reads them from standard output, with nothing private in them.
+
+Which events a call's life has is said where they happen; which fields an event may carry is said here. No frame, and
+no word or number of a caller, is logged above debug.
+"""
+
+import json
+import logging
+import math
+import re
+import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
+from urllib.parse import quote
+
+from callbot.text import masked
+
+Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+# What an event may carry, besides the call's id. None of these may hold a caller's words, a whole number or a secret:
+# whoever adds one vouches for that.
+FIELDS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        agent answeredBy direction durationSeconds endReason engine fromMasked generation machine prompts reason
+        reservation resumed state status step target toMasked
+        interrupted role sentence sentences silenceMs tool turn turns
+        firstAudioMs firstSentenceMs firstTokenMs firstWordsMs latencyMs milliseconds seconds transcriptMs
+        closeCode code error httpStatus model responseId retryable service sessionId tokensIn tokensOut
+        activeCalls attempt attempts bytes count dropped frames function limit lost method operation path pid queued
+        what
+        """,
+    )
+)
+LINE_LIMIT = 65_536  # bytes; Cloud Logging splits or drops an entry above 256 KiB
+_TEXT_LIMIT = 4000  # characters of one value
+_STACK_LIMIT = 16_000  # the innermost frames come last and are kept
+_SHORTEST_SECRET = 4  # a shorter one would black out ordinary words
+
+# They log requests, with the numbers and keys in them, at INFO and DEBUG.
+_TALKATIVE = ("asyncio", "google", "grpc", "httpcore", "httpx", "httpx2", "openai", "twilio", "urllib3", "websocket")
+
+_NUMBER = re.compile(
+    r"(?:\+|%2[bB])(?P<whole>[1-9](?:[ .()-]{0,2}[0-9]){6,14})"  # E.164, also spaced or percent-encoded
+    r"|(?<![\w.-])(?P<local>0[0-9]{1,4}-[0-9]{1,4}-[0-9]{3,4}|0[0-9]{9,10})(?![\w-])"  # as written in Japan
+)
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+_secrets: tuple[str, ...] = ()  # replaced whole, since any thread may be logging
+_trace: ContextVar[str] = ContextVar("trace", default="")
+
+
+def configure(level: str, stream: TextIO | None = None) -> None:
+    """Send every log line from `level` (`debug`, `info`, …) upwards to `stream`, by default standard output."""
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def protect(*secrets: str) -> None:
+    """Never show these in a log line, at no level, as they are or percent-encoded."""
+    global _secrets
+    long_enough = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
+    forms = {*_secrets, *long_enough, *(quote(secret, safe="") for secret in long_enough)}
+    _secrets = tuple(sorted(forms, key=len, reverse=True))  # a secret inside a longer one must not be found first
+
+
+def trace_from(headers: Mapping[str, str], project: str) -> None:
+    """Tie the log lines of this thread's request to its trace; a request without one unties them.
+
+    Google Cloud: X-Cloud-Trace-Context (`TRACE/SPAN;o=1`); W3C Trace Context: traceparent.
+    """
+    given = headers.get("X-Cloud-Trace-Context", "") or headers.get("traceparent", "")[3:]
+    trace = re.match(r"[0-9a-f]{32}(?![0-9a-f])", given)
+    _trace.set(f"projects/{project}/traces/{trace[0]}" if trace and project else "")
+
+
+def event(
+    logger: logging.Logger,
+    name: str,
+    *,
+    call_sid: str,
+    severity: Severity = "INFO",
+    **fields: str | float | bool | None,
+) -> None:
+    """Log one event of a call's life, such as `stream opened`; a field that is None is left out.
+
+    Raises ValueError for a field that is not in FIELDS. (`latency_ms` is the same field as `latencyMs`.)
+    """
+    given = {_camel_case(name): value for name, value in fields.items() if value is not None}
+    if unknown := given.keys() - FIELDS:
+        raise ValueError(f"not fields of an event: {', '.join(sorted(unknown))}; see FIELDS in callbot.logs")
+    logger.log(logging.getLevelNamesMapping()[severity], name, extra={"callSid": call_sid, "event": name, **given})
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON (Google Cloud: structured logging), with numbers and secrets masked.
+
+    Numbers stay readable at debug only; secrets at no level.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = _Guard(numbers=record.levelno < logging.INFO).shown
+        line: dict[str, Any] = {
+            "severity": record.levelname,
+            "message": shown(_message(record)),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "logger": record.name,
+        }
+        if trace := _trace.get():
+            line["logging.googleapis.com/trace"] = trace
+        if record.exc_info and record.exc_info[0]:
+            line["stack_trace"] = shown(self.formatException(record.exc_info)[-_STACK_LIMIT:], _STACK_LIMIT)
+        given = {key: value for key, value in vars(record).items() if key not in _OWN and key not in line}
+        text = json.dumps(line | {shown(key): shown(value) for key, value in given.items()})
+        if len(text) <= LINE_LIMIT:  # ASCII: characters are bytes
+            return text
+        line["stack_trace"] = line.get("stack_trace", "")[-_TEXT_LIMIT:]
+        kept = {"callSid": shown(given["callSid"], 100)} if "callSid" in given else {}
+        return json.dumps(line | kept | {"truncated": True})
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # a wrong format must not cost the line, and logging's own report would show the arguments
+        return f"{record.msg} (its arguments do not fit)"
+
+
+class _Guard:
+    """Makes values fit to be shown: short, of JSON's types, and without secrets and numbers."""
+
+    def __init__(self, *, numbers: bool) -> None:
+        self._numbers = numbers
+
+    def shown(self, value: Any, limit: int = _TEXT_LIMIT) -> Any:
+        match value:
+            case None | bool() | int():
+                return value
+            case float():
+                return value if math.isfinite(value) else str(value)  # JSON has no NaN
+            case Mapping():
+                return {self._text(str(key), limit): self.shown(item, limit) for key, item in value.items()}
+            case list() | tuple() | set() | frozenset():
+                return [self.shown(item, limit) for item in value]
+            case _:
+                return self._text(str(value), limit)
+
+    def _text(self, text: str, limit: int) -> str:
+        for secret in _secrets:
+            text = text.replace(secret, "[secret]")
+        if not self._numbers:
+            text = _NUMBER.sub(_mask, text)
+        return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _mask(match: re.Match[str]) -> str:
+    digits = re.sub(r"[^0-9]", "", match["whole"] or match["local"])
+    return masked("+" + digits if match["whole"] else digits)
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)

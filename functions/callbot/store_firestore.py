@@ -1,0 +1,303 @@
+"""Calls in Firestore: the store for functions and services that share nothing else.
+
+The only place that knows Firestore; its library, slow to import, is loaded at first use. What a store promises is said
+in `store.py`.
+
+A move is: read, decide, and write in one commit on condition that nobody has written in between (Firestore:
+preconditions). The library's transactions would do the same, but their begin and commit take no deadline of ours and
+hang for a minute when the store is down.
+"""
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+from callbot import records
+from callbot.calls import Call, Reservation, StatusReport, Turn
+from callbot.errors import RefusedError, StoreError
+from callbot.records import Document
+from callbot.store import (
+    LIMIT_RETENTION,
+    CallUnknownError,
+    OverLimitError,
+    Settlement,
+    Writer,
+    check_owner,
+    claimed,
+    settled,
+    without_stale,
+)
+
+if TYPE_CHECKING:
+    from google.cloud.firestore import Client, DocumentSnapshot, Query
+
+    _Snapshot: TypeAlias = DocumentSnapshot[Any]
+
+OPERATION_SECONDS = 2.5  # all tries together: a caller hears silence meanwhile
+RESERVE_SECONDS = 8.0  # many may be raising the same counters at once, and nobody is on the line yet
+_PAUSE_SECONDS = (0.02, 0.3)  # between tries: at most this at first, and later
+
+_T = TypeVar("_T")
+_Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Kind(Generic[_T]):
+    """Records of one collection: their documents, and back."""
+
+    collection: str
+    of: Callable[[Document], _T]
+    document: Callable[[_T], Document]
+
+    def path(self, name: str) -> _Path:
+        return self.collection, records.key(name)
+
+
+_CALLS = _Kind("calls", records.call_of, records.call_document)
+_OUTBOUND = _Kind("outbound", records.reservation_of, records.reservation_document)
+
+
+class FirestoreCallStore:
+    """The call store in a project's Firestore database. Nothing is imported or connected before the first operation.
+
+    FIRESTORE_EMULATOR_HOST is honoured by Google's library. Make one in each process, after any fork.
+    """
+
+    def __init__(self, project: str, database: str = "(default)") -> None:
+        self._project = project
+        self._database = database
+        self._lock = threading.Lock()
+        self._reserving = threading.Lock()  # threads take turns here, where it is cheaper than at the counters
+        self._client: Client | None = None
+        self._closed = False
+
+    def begin(self, call: Call) -> Call:
+        path = _CALLS.path(call.sid)
+        document = records.call_document(call)
+
+        def begin(rpc: _Rpc) -> Call:
+            found = rpc.get(path)
+            if stored := _live(found):
+                return records.call_of(stored)
+            rpc.commit((found, document))
+            return records.call_of(document)
+
+        return self._run(begin)
+
+    def get(self, sid: str) -> Call | None:
+        return self._record(lambda: _CALLS.path(sid), records.call_of)
+
+    def recent(self, limit: int, before: datetime | None = None) -> list[Call]:
+        def newest(rpc: _Rpc) -> list[Document]:
+            query = rpc.client.collection("calls").order_by("created_at", direction="DESCENDING").limit(max(0, limit))
+            return rpc.query(query if before is None else query.start_after({"created_at": before}))
+
+        return [records.call_of(document) for document in self._run(newest)]
+
+    def report_status(self, sid: str, report: StatusReport) -> tuple[Call, bool] | None:
+        moved = self._change(_CALLS, sid, lambda call: call.after(report))
+        if moved is None:
+            return None
+        before, after = moved
+        return after, after.status is not before.status
+
+    def update(self, sid: str, writer: Writer, changes: Mapping[str, Any]) -> None:
+        check_owner(writer, changes)
+        self._change(_CALLS, sid, lambda call: replace(call, **without_stale(call, changes)))
+
+    def open_stream(self, sid: str, generation: int, at: datetime) -> Call:
+        moved = self._change(_CALLS, sid, lambda call: claimed(call, generation, at))
+        if moved is None:
+            raise CallUnknownError("there is no such call")
+        return moved[1]
+
+    def put_turn(self, sid: str, turn: Turn) -> None:
+        path = _turn_path(sid, turn.n)
+        document = records.turn_document(turn)
+        self._run(lambda rpc: rpc.set(path, document))
+
+    def turns(self, sid: str) -> list[Turn]:
+        if not records.is_key(sid):
+            return []
+        path = (*_CALLS.path(sid), "turns")
+        documents = self._run(lambda rpc: rpc.query(rpc.client.collection(*path).order_by("__name__")))
+        return [records.turn_of(document) for document in documents]
+
+    def turn(self, sid: str, n: int) -> Turn | None:
+        return self._record(lambda: _turn_path(sid, n), records.turn_of)
+
+    def reserve(self, reservation: Reservation, limits: Mapping[str, int]) -> tuple[Reservation, bool]:
+        claim = uuid.uuid4().hex
+        document = records.reservation_document(reservation) | {"commit": claim}
+        path = _OUTBOUND.path(reservation.id)
+        paths = [("limits", records.key(key)) for key in limits]
+
+        def reserve(rpc: _Rpc) -> tuple[Reservation, bool]:
+            found, *counters = rpc.get_all(path, *paths)
+            if stored := _live(found):
+                return records.reservation_of(stored), stored.get("commit") == claim
+            writes = [(found, document)]
+            for counter, (key, highest) in zip(counters, limits.items(), strict=True):
+                count = (_live(counter) or {"count": 0})["count"]
+                if count >= highest:
+                    raise OverLimitError(key)
+                writes.append((counter, {"count": count + 1, "expire_at": datetime.now(UTC) + LIMIT_RETENTION}))
+            rpc.commit(*writes)
+            return records.reservation_of(document), True
+
+        deadline = time.monotonic() + RESERVE_SECONDS
+        if not self._reserving.acquire(timeout=RESERVE_SECONDS):
+            raise StoreError("too many reservations are waiting")
+        try:
+            return self._run(reserve, deadline)
+        finally:
+            self._reserving.release()
+
+    def reservation(self, id_: str) -> Reservation | None:
+        return self._record(lambda: _OUTBOUND.path(id_), records.reservation_of)
+
+    def settle(
+        self,
+        id_: str,
+        state: Settlement,
+        *,
+        call_sid: str = "",
+        problem: str = "",
+        code: str = "",
+        http_status: int = 0,
+    ) -> Reservation | None:
+        said = (state, call_sid, problem, code, http_status)
+        moved = self._change(_OUTBOUND, id_, lambda stored: settled(stored, *said))
+        return moved[1] if moved else None
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._client is not None:
+                self._client.close()  # type: ignore[no-untyped-call]  # the library's own gap
+
+    def _record(self, path_of: Callable[[], _Path], of: Callable[[Document], _T]) -> _T | None:
+        with suppress(RefusedError):  # no record can have that name
+            path = path_of()
+            document = self._run(lambda rpc: _live(rpc.get(path)))
+            return of(document) if document else None
+        return None
+
+    def _change(self, kind: _Kind[_T], name: str, decide: Callable[[_T], _T]) -> tuple[_T, _T] | None:
+        """Move a record as `decide` says; how it was before and is after. None: it is not there.
+
+        Only the fields that differ are written. A commit whose answer was lost is known again by its mark, so that
+        what it did is not taken for somebody else's doing.
+        """
+        if not records.is_key(name):
+            return None
+        path = kind.path(name)
+        mark = uuid.uuid4().hex
+        tried: tuple[_T, _T] | None = None
+
+        def change(rpc: _Rpc) -> tuple[_T, _T] | None:
+            nonlocal tried
+            found = rpc.get(path)
+            document = _live(found)
+            if document is None:
+                return None
+            if tried is not None and document.get("commit") == mark:
+                return tried
+            before = kind.of(document)
+            after = decide(before)
+            if after != before:
+                tried = before, after
+                old = kind.document(before)
+                changed = {name: value for name, value in kind.document(after).items() if value != old[name]}
+                rpc.commit((found, changed | {"commit": mark}))
+            return before, after
+
+        return self._run(change)
+
+    def _run(self, operation: Callable[["_Rpc"], _T], deadline: float | None = None) -> _T:
+        """Do the operation, again from its first read when somebody else was faster or the network failed.
+
+        Raises StoreError when it has not succeeded by `deadline`, which is OPERATION_SECONDS from now.
+        """
+        from google.api_core import exceptions as api
+        from google.auth import exceptions as auth
+
+        outrun = (api.Aborted, api.AlreadyExists, api.FailedPrecondition, api.NotFound)
+        unwell = (api.DeadlineExceeded, api.InternalServerError, api.ResourceExhausted, api.ServiceUnavailable)
+        deadline = deadline or time.monotonic() + OPERATION_SECONDS
+        pause, longest_pause = _PAUSE_SECONDS
+        while True:
+            try:
+                return operation(_Rpc(self._connected(), deadline))
+            except (*outrun, *unwell) as exc:
+                wait = random.uniform(0, pause)  # noqa: S311 -- spreads those who compete, guards nothing
+                if time.monotonic() + wait >= deadline:
+                    raise StoreError(f"Firestore, to the end: {exc!s:.200}") from exc
+                time.sleep(wait)
+                pause = min(2 * pause, longest_pause)
+            except (api.GoogleAPIError, auth.GoogleAuthError) as exc:
+                raise StoreError(f"Firestore: {exc!s:.200}", retryable=False) from exc
+
+    def _connected(self) -> "Client":
+        from google.cloud import firestore
+
+        with self._lock:
+            if self._closed:
+                raise StoreError("the store is closed")
+            if self._client is None:
+                self._client = firestore.Client(project=self._project, database=self._database)
+            return self._client
+
+
+class _Rpc:
+    """The calls to Firestore of one try, none of which outlasts the operation. The library's own retries are off."""
+
+    def __init__(self, client: "Client", deadline: float) -> None:
+        self.client = client
+        self._deadline = deadline
+
+    def get(self, path: _Path) -> "_Snapshot":
+        return self.client.document(*path).get(retry=None, timeout=self._left())
+
+    def get_all(self, *paths: _Path) -> "list[_Snapshot]":
+        """One consistent look at several documents, in the order asked for."""
+        references = [self.client.document(*path) for path in paths]
+        snapshots = self.client.get_all(references, retry=None, timeout=self._left())
+        found = {snapshot.reference.path: snapshot for snapshot in snapshots}
+        return [found[reference.path] for reference in references]
+
+    def query(self, query: "Query") -> list[Document]:
+        documents = (_live(snapshot) for snapshot in query.stream(retry=None, timeout=self._left()))
+        return [document for document in documents if document is not None]
+
+    def set(self, path: _Path, document: Document) -> None:
+        self.client.document(*path).set(document, retry=None, timeout=self._left())
+
+    def commit(self, *writes: "tuple[_Snapshot, Document]") -> None:
+        """Write all or none, if each document still is as it was found."""
+        batch = self.client.batch()
+        for found, fields in writes:
+            if found.exists:
+                unchanged = self.client.write_option(last_update_time=found.update_time)
+                batch.update(found.reference, fields, option=unchanged)
+            else:
+                batch.create(found.reference, fields)
+        batch.commit(retry=None, timeout=self._left())
+
+    def _left(self) -> float:
+        return max(0.05, self._deadline - time.monotonic())
+
+
+def _live(snapshot: "_Snapshot") -> Document | None:
+    document = snapshot.to_dict()
+    return None if document is None or records.is_expired(document, datetime.now(UTC)) else document
+
+
+def _turn_path(sid: str, n: int) -> _Path:
+    return *_CALLS.path(sid), "turns", records.turn_key(n)
