@@ -4,6 +4,7 @@ Twilio carries out updates in no particular order, so a call's next update waits
 newer has overtaken is not sent at all.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from callbot.errors import RemoteError
 from callbot.flow import flow_url
 from callbot.twilio_rest import CallGoneError, TwilioRest
 from stream_service.events import CallGone, CarrierRefused, Delivered, Event, Listen, Speak
+
+log = logging.getLogger(__name__)
 
 TRIES_SECONDS = (0.3, 0.8)  # before a second and a third try, if nothing newer has come by then
 
@@ -77,10 +80,14 @@ class CarrierVoice:
                 if command is None or self._closed:
                     self._busy = False
                     return
-            self._send(command)
+            try:
+                self._send(command)
+            except Exception:  # one update that cannot be made must not silence all that follow
+                log.exception("update failed", extra={"callSid": self._sid})
+                self._post(CarrierRefused(_turn(command), "internal"))
 
     def _send(self, command: Speak | Listen) -> None:
-        turn = command.turn if isinstance(command, Speak) else 0
+        turn = _turn(command)
         for pause in (*TRIES_SECONDS, None):
             try:
                 self._rest.update_twiml(self._sid, self._document(command))
@@ -113,3 +120,7 @@ class CarrierVoice:
                 return twiml.say_then_continue(self._agent, sentences, url)
             case Listen():
                 return twiml.listen(self._agent, flow_url(self._functions_url, "idle", prompts=0))
+
+
+def _turn(command: Speak | Listen) -> int:
+    return command.turn if isinstance(command, Speak) else 0

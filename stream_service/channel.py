@@ -3,13 +3,15 @@
 import contextlib
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Final
 
 from stream_service.outbox import Outbox
 from stream_service.poller import WRITE
 
-_READ_BYTES: Final = 65_536
-# One TLS record. What is being written cannot be forgotten any more, so no more than this at a time.
+# One TLS record. More at a time would let one peer's burst keep the others waiting.
+_READ_BYTES: Final = 16_384
+# What is being written cannot be forgotten any more, so no more than this at a time.
 _WRITE_BYTES: Final = 16_384
 
 
@@ -20,12 +22,26 @@ class Channel:
     `stuck_since` is when it last took something, on the clock given to `write`.
     """
 
-    __slots__ = ("_sock", "_unwritten", "blocked", "bytes_out", "fd", "interest", "stuck_since", "tls")
+    __slots__ = (
+        "_recv",
+        "_send",
+        "_sock",
+        "_unwritten",
+        "blocked",
+        "bytes_out",
+        "fd",
+        "interest",
+        "stuck_since",
+        "tls",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         self.fd = sock.fileno()
         self._sock = sock
         self.tls = isinstance(sock, ssl.SSLSocket)
+        # What SSLSocket.recv and send would call after some checks of their own.
+        self._recv: Callable[[int], bytes] = sock.read if isinstance(sock, ssl.SSLSocket) else sock.recv
+        self._send: Callable[[bytes | memoryview], int] = sock.write if isinstance(sock, ssl.SSLSocket) else sock.send
         self._unwritten: bytes | memoryview = b""
         self.blocked = False
         self.stuck_since = 0.0
@@ -38,7 +54,7 @@ class Channel:
     def read(self) -> bytes | None:
         """What has come: empty when the peer has ended, None when there is nothing now. Raises OSError."""
         try:
-            data = self._sock.recv(_READ_BYTES)
+            data: bytes | None = self._recv(_READ_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError):
             data = None
         except ssl.SSLWantWriteError:
@@ -57,7 +73,7 @@ class Channel:
         data = self._unwritten or outbox.take(_WRITE_BYTES)
         while data:
             try:
-                sent = self._sock.send(data)
+                sent = self._send(data)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 sent = 0
             self.bytes_out += sent
@@ -69,14 +85,17 @@ class Channel:
                 self.blocked = True
                 self.interest = WRITE
                 return
-            data = outbox.take(_WRITE_BYTES) if outbox.size else b""
+            if not outbox.size:
+                break
+            data = outbox.take(_WRITE_BYTES)
         if self.blocked:
             self._unwritten = b""
             self.blocked = False
             self.interest = 0
 
     def end_writing(self) -> None:
-        """Tell the peer that nothing more will come."""
+        """Tell the peer that nothing more will come. What it still says is no TLS to us from here on."""
+        self._recv, self._send = self._sock.recv, self._sock.send
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
 

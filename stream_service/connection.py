@@ -21,6 +21,8 @@ from stream_service.wire.frame_decoder import Decoder
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS: Final = 1.0
+# So many messages of one peer are delivered before the others have their turn.
+_MESSAGES_AT_ONCE: Final = 100
 
 Route = Callable[[bytes], bool]
 OnMessage = Callable[[frames.Text | frames.Binary], None]
@@ -42,9 +44,9 @@ class Connection:
     """The pump's side of a link: everything here happens on the pump's thread, but for what `Link` adds."""
 
     __slots__ = (
-        "_bytes_in", "_channel", "_close_deadline", "_closed", "_decoder", "_ending", "_flush_wanted", "_held", "_loop",
-        "_mask", "_messages_in", "_on_lost", "_on_message", "_open", "_outbox", "_peer_done", "_watchdog", "_watched",
-        "fd", "name", "route",
+        "_backlog", "_bytes_in", "_channel", "_close_deadline", "_closed", "_decoder", "_ending", "_flush_wanted",
+        "_held", "_loop", "_mask", "_messages_in", "_on_lost", "_on_message", "_open", "_outbox", "_peer_done",
+        "_watchdog", "_watched", "fd", "name", "route",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +74,7 @@ class Connection:
         # None when the peer's bytes mean nothing any more; they are read all the same, to end politely.
         self._decoder: Decoder | None = Decoder(masked_expected=server, max_message=limits.max_message)
         self._held = held
+        self._backlog = False  # there may be more to deliver; until then nothing is read
         self._open = True  # messages are delivered; false from the first cause of the end on
         self._ending: Lost | None = None  # the first cause, reported once the socket is closed
         self._peer_done = False  # the peer has sent its close frame
@@ -79,11 +82,12 @@ class Connection:
         self._closed = False
         self._watched = 0  # what the poller was last asked for
         self._flush_wanted = False
-        self._watchdog = Watchdog(limits, loop.now)
+        self._watchdog = Watchdog(limits)
         self._messages_in = self._bytes_in = 0
 
     def begin(self, initial: bytes) -> None:
         """Start, with the bytes that came behind the handshake."""
+        self._watchdog.begin(self._loop.now)
         if initial:
             self._received(initial)
         self._read_pending()
@@ -92,16 +96,21 @@ class Connection:
     def ready(self, events: int) -> None:
         """Do what the poller says can be done."""
         channel = self._channel
+        if events == READ and not channel.interest and not self._held and not self._backlog:  # nearly always
+            self._read()
+            if channel.tls:
+                self._read_pending()
+                self._watch()
+            return
         if channel.interest:
             # Whatever the event: TLS may have to read before it can write, and the other way round.
             self._write()
             events |= READ
         if events & ~WRITE and not self._closed:
-            if not self._held or not self._open:
+            if self._reading():
                 self._read()
-                if channel.tls:
-                    self._read_pending()
-            elif events & HANG_UP:
+                self._read_pending()
+            elif events & HANG_UP and not self._backlog:
                 self._end("reset", None, "hung up while held")
         if channel.interest != self._watched & WRITE:
             self._watch()
@@ -146,7 +155,7 @@ class Connection:
     # Our own.
 
     def _reading(self) -> bool:
-        return not self._held or not self._open
+        return not self._backlog and (not self._held or not self._open)
 
     def _watch(self) -> None:
         interest = self._channel.interest | (READ if self._reading() else 0)
@@ -169,6 +178,10 @@ class Connection:
             self._deliver()
             self._read_pending()
         self._watch()
+
+    def _go_on(self) -> None:
+        self._backlog = False
+        self._follow_hold()
 
     def _read(self) -> None:
         try:
@@ -197,7 +210,9 @@ class Connection:
     def _deliver(self) -> None:
         watchdog = self._watchdog
         try:
-            while self._decoder is not None and (not self._held or not self._open):
+            for _ in range(_MESSAGES_AT_ONCE):
+                if self._decoder is None or (self._held and self._open):
+                    return
                 pulled = self._decoder.pull()
                 if pulled is None:
                     return
@@ -213,6 +228,9 @@ class Connection:
                     route = self.route
                     if route is None or not route(payload):
                         self._on_message(frames.Text(payload) if opcode == frames.TEXT else frames.Binary(payload))
+            if not self._backlog:
+                self._backlog = True
+                self._loop.post(self, self._go_on)
         except frames.FrameError as error:
             self._decoder = None
             self._start_closing(Lost(self.name, "protocol", error.close_code, str(error)), error.close_code)

@@ -57,14 +57,13 @@ class Outbox:
             if size > self._audio_limit:
                 self.dropped += 1
                 return False
+            while self._audio_size + size > self._audio_limit:
+                self._forget_oldest()
             self._audio.append(frame)
             self._audio_size += size
-            self.size += size
-            while self._audio_size > self._audio_limit:
-                self._forget_oldest()
-                self.dropped += 1
-            if self.size > self.peak:
-                self.peak = self.size
+            self.size = waiting = self.size + size
+            if waiting > self.peak:
+                self.peak = waiting
             return True
 
     def put_control(self, frame: bytes) -> bool:
@@ -107,8 +106,11 @@ class Outbox:
         Empty when nothing waits.
         """
         with self._lock:
-            if len(self._audio) == 1 and not self._control:
-                return self._take_audio()
+            if not self._control and len(self._audio) == 1:
+                self._audio_size = self.size = 0
+                self._audio_gone += 1
+                self.taken += 1
+                return self._audio.popleft()
             frames: list[bytes] = []
             while self.size:
                 is_control = bool(self._control) and self._control[0][0] <= self._audio_gone
@@ -130,6 +132,7 @@ class Outbox:
         self._audio_gone += 1
         self._audio_size -= size
         self.size -= size
+        self.dropped += 1
 
     def _take_audio(self) -> bytes:
         frame = self._audio.popleft()

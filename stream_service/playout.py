@@ -19,6 +19,7 @@ class _Item:
     sent_ms: float = 0.0
     reached_ms: float = 0.0  # by the marks
     marks_ms: list[float] = field(default_factory=list)  # of the marks sent, ascending
+    cut_ms: int | None = None  # what had been heard when the rest was cleared away; it stays at that
 
 
 class Playout:
@@ -65,20 +66,19 @@ class Playout:
         item = self._items.get(item_id)
         if item is None:
             return 0
+        if item.cut_ms is not None:
+            return item.cut_ms
         by_clock = max(0.0, (now - item.starts_at) * 1000)
         next_mark = next((ms for ms in item.marks_ms if ms > item.reached_ms), item.sent_ms)
         return int(min(max(by_clock, item.reached_ms), next_mark))
 
     def clear(self, now: float) -> list[tuple[str, int]]:
-        """The buffer is dropped: `(item, heard ms)` of every item that was not heard to its end."""
-        cut = [
-            (item_id, heard)
-            for item_id, item in self._items.items()
-            if item.reached_ms < item.sent_ms and (heard := self.heard_ms(item_id, now)) < int(item.sent_ms)
-        ]
-        for item_id, heard in cut:
-            item = self._items[item_id]
-            item.reached_ms, item.marks_ms, item.starts_at = heard, [heard], now - heard / 1000
+        """The buffer is dropped: `(item, heard ms)` of every item that is cut by it, each told once."""
+        cut = []
+        for item_id, item in self._items.items():
+            if item.cut_ms is None and (heard := self.heard_ms(item_id, now)) < int(item.sent_ms):
+                item.cut_ms = heard
+                cut.append((item_id, heard))
         self._open.clear()
         self._clears += 1
         self._ends_at = now

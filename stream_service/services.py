@@ -24,7 +24,7 @@ class Services:
 
     def __init__(self, settings: Settings, store: CallStore | None = None, agents: Agents | None = None) -> None:
         self.settings = settings
-        self.agents = agents or Agents.load()
+        self.agents = agents or Agents.load(settings.agents_file or None)
         self.store = store or open_store(settings.call_store)
         self.rest = TwilioRest(settings)
         # A call has at most an answer, an update and a look into the store under way; threads are made as needed.

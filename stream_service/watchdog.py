@@ -22,12 +22,16 @@ class Watchdog:
 
     __slots__ = ("_heard_at", "_limits", "_looked_at", "_ping_at", "bytes_left", "messages_left")
 
-    def __init__(self, limits: Limits, now: float) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._heard_at = self._looked_at = now
+        self._heard_at = self._looked_at = 0.0
         self._ping_at: float | None = None
         self.bytes_left = limits.bytes_per_second * limits.burst_seconds
         self.messages_left = limits.messages_per_second * limits.burst_seconds
+
+    def begin(self, now: float) -> None:
+        """Count from here."""
+        self._heard_at = self._looked_at = now
 
     def heard(self, size: int, now: float) -> None:
         """Some bytes came, so the peer is alive."""

@@ -57,7 +57,7 @@ class _Lane:
         self._waiting: OrderedDict[Key, _Waiting] = OrderedDict()
         self._changed = threading.Condition()
         self._stopping = False
-        self._given_up = False
+        self._over = False  # nobody writes any more
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -65,6 +65,9 @@ class _Lane:
         with self._changed:
             older = self._waiting.pop(key, None)
             entry = _Waiting(write, older.since if older else self._clock(), older.done if older else threading.Event())
+            if self._over:
+                _log_lost(key, "stopped")
+                return entry.done
             if len(self._waiting) >= MOST_WAITING:
                 lost, _ = self._waiting.popitem(last=False)
                 _log_lost(lost, "too many waiting")
@@ -80,7 +83,7 @@ class _Lane:
     def join(self, timeout: float) -> None:
         self._thread.join(timeout)
         with self._changed:
-            self._given_up = True
+            self._over = True
             self._changed.notify()
             for key in self._waiting:
                 _log_lost(key, "stopped")
@@ -96,8 +99,8 @@ class _Lane:
             pause = self._try(key, entry)
             if pause:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._given_up, timeout=pause)
-                    if self._given_up:
+                    self._changed.wait_for(lambda: self._over, timeout=pause)
+                    if self._over:
                         return
 
     def _try(self, key: Key, entry: _Waiting) -> float:
@@ -119,6 +122,9 @@ class _Lane:
 
     def _put_back(self, key: Key, entry: _Waiting) -> None:
         with self._changed:
+            if self._over:
+                _log_lost(key, "stopped")
+                return
             if key in self._waiting:  # a newer version came meanwhile
                 self._waiting[key].since = entry.since
                 return

@@ -62,7 +62,7 @@ class Agents:
         """
         from callbot.agents_file import read  # here, because it builds on this module
 
-        agents, default = read(Path(path) if path is not None else DEFAULT_FILE)
+        agents, default = read(Path(path) if path else DEFAULT_FILE)
         return cls(agents, default)
 
     @property

@@ -62,6 +62,7 @@ def _with_stream(
         stream,
         flow_url(settings.functions_url, then.step, **then.params),
         pause=then.seconds is not None,
+        wait_first=opened.failures > 0,
         stop=twiml.stream_name(opened.stop) if opened.stop else "",
         recording_callback=recording,
     )

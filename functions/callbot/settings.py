@@ -3,6 +3,8 @@
 The README's table and `.env.example` are kept equal to `SETTINGS` by tests.
 """
 
+import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -65,6 +67,7 @@ SETTINGS: tuple[Setting, ...] = (
         needed_by=_BOTH,
     ),
     Setting("CALL_STORE", "`sqlite:PATH` or `firestore:PROJECT[/DATABASE]`", default="sqlite:callbot.db"),
+    Setting("AGENTS_FILE", "another agents file than the one that is delivered (`functions/callbot/agents.toml`)"),
     Setting(
         "TRIGGER_KEYS",
         "comma-separated keys that may trigger outbound calls and read `/calls` (bearer); none: nobody may",
@@ -157,6 +160,7 @@ class Settings:
     functions_url: str  # without a trailing slash
     stream_url: str
     call_store: str
+    agents_file: str
     trigger_keys: tuple[str, ...]
     stream_ticket_secret: str
     twilio_api_url: str
@@ -204,6 +208,7 @@ class Settings:
 
 _NUMBERS = {"OUTBOUND_PER_MINUTE", "OUTBOUND_PER_DAY", "OUTBOUND_PER_NUMBER_PER_DAY", "STREAM_CONCURRENCY", "PORT"}
 _LISTS = {"TWILIO_AUTH_TOKEN", "TRIGGER_KEYS", "OUTBOUND_REGIONS", "CALLBACK_HOSTS"}
+_WHOLE = re.compile("[0-9]{1,9}")
 _SCHEMES = {
     "PUBLIC_URL": ("https", "http"),
     "FUNCTIONS_URL": ("https", "http"),
@@ -236,7 +241,11 @@ def _malformed(values: Mapping[str, str]) -> list[str]:
     for name, schemes in _SCHEMES.items():
         if values[name] and not _is_url(values[name], schemes):
             problems.append(f"{name} must be a URL that begins with {schemes[0]}://")
-    problems += [f"{name} must be a whole number" for name in sorted(_NUMBERS) if not values[name].isdecimal()]
+    problems += [f"{name} must be a whole number" for name in sorted(_NUMBERS) if not _WHOLE.fullmatch(values[name])]
+    if any(not re.fullmatch("[A-Za-z]{2}", region) for region in _list(values["OUTBOUND_REGIONS"])):
+        problems.append("OUTBOUND_REGIONS must be ISO 3166 codes of two letters, such as JP,US")
+    if values["TWILIO_PHONE_NUMBER"] and not re.fullmatch(r"\+[1-9][0-9]{6,14}", values["TWILIO_PHONE_NUMBER"]):
+        problems.append("TWILIO_PHONE_NUMBER must be E.164, such as +815012345678")
     if values["LOG_LEVEL"].lower() not in LOG_LEVELS:
         problems.append(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
     if values["STREAM_SIGNATURE"] not in ("required", "checked"):
@@ -262,6 +271,28 @@ def _typed(field_name: str, values: Mapping[str, str]) -> Any:
     name = _source(field_name)
     if name in _NUMBERS:
         return int(values[name])
+    if name == "OUTBOUND_REGIONS":
+        return tuple(region.upper() for region in _list(values[name]))
     if name in _LISTS:
-        return tuple(part.strip() for part in values[name].split(",") if part.strip())
+        return _list(values[name])
     return values[name].lower() if name == "LOG_LEVEL" else values[name]
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def env_example() -> str:
+    """The text of `.env.example`: every setting with its meaning; what has a default is commented out."""
+    blocks = [_EXAMPLE_HEAD]
+    for setting in SETTINGS:
+        needed = " and ".join(sorted(setting.needed_by))
+        meaning = setting.meaning + (f"; needed by: {needed}" if needed else "")
+        line = f"#{setting.name}={setting.default}" if setting.default else f"{setting.name}="
+        blocks.append("\n".join([*textwrap.wrap(meaning, 100, initial_indent="# ", subsequent_indent="#   "), line]))
+    return "\n\n".join(blocks) + "\n"
+
+
+_EXAMPLE_HEAD = """\
+# Copy this to `.env`, which `callbot dev` reads; deployed parts get the same names from their environment.
+# What is left empty is emulated by `callbot dev` where it is a vendor's key."""

@@ -29,22 +29,17 @@ CREATE INDEX limits_by_expiry ON limits (expire_at)
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Give a new file its tables; refuse what is not ours."""
-    try:
-        version = _version(connection)
-        if version == 0:
-            _use_wal(connection)
-            connection.execute("BEGIN IMMEDIATE")
-            if (version := _version(connection)) == 0:  # or another process has done it meanwhile
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                version = SCHEMA_VERSION
-            connection.commit()
-    except sqlite3.DatabaseError as exc:
-        if exc.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-            raise ConfigError("the file that CALL_STORE names is not an SQLite database") from exc
-        raise
+    """Give a new file its tables. ConfigError: the file is of another schema."""
+    version = _version(connection)
+    if version == 0:
+        _use_wal(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        if (version := _version(connection)) == 0:  # or another process has done it meanwhile
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            version = SCHEMA_VERSION
+        connection.commit()
     if version != SCHEMA_VERSION:
         raise ConfigError(f"the call store has schema {version}; this callbot knows {SCHEMA_VERSION}")
 

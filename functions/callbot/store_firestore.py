@@ -102,10 +102,7 @@ class FirestoreCallStore:
 
     def report_status(self, sid: str, report: StatusReport) -> tuple[Call, bool] | None:
         moved = self._change(_CALLS, sid, lambda call: call.after(report))
-        if moved is None:
-            return None
-        before, after = moved
-        return after, after.status is not before.status
+        return (moved[1], moved[1].status is not moved[0].status) if moved else None
 
     def update(self, sid: str, writer: Writer, changes: Mapping[str, Any]) -> None:
         check_owner(writer, changes)

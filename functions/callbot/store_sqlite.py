@@ -15,7 +15,7 @@ from typing import Any
 
 from callbot import records
 from callbot.calls import Call, Reservation, StatusReport, Turn
-from callbot.errors import ConfigError, RefusedError, StoreError
+from callbot.errors import CallbotError, ConfigError, RefusedError, StoreError
 from callbot.sqlite_schema import BUSY_SECONDS, prepare
 from callbot.store import (
     LIMIT_RETENTION,
@@ -170,7 +170,7 @@ class SqliteCallStore:
             yield connection
         except sqlite3.Error as exc:
             connection.close()
-            raise StoreError(f"SQLite: {exc}") from exc
+            raise _failure(exc) from exc
         except BaseException:
             self._give_back(connection)
             raise
@@ -181,10 +181,14 @@ class SqliteCallStore:
             connection = sqlite3.connect(
                 self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+        except sqlite3.Error as exc:
+            raise _failure(exc) from exc
+        try:
             # With WAL, a killed process loses nothing by this; a power cut may lose the last moments.
             connection.execute("PRAGMA synchronous = NORMAL")
         except sqlite3.Error as exc:
-            raise StoreError(f"SQLite: {exc}") from exc
+            connection.close()
+            raise _failure(exc) from exc
         return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
@@ -212,6 +216,12 @@ class SqliteCallStore:
                 connection.commit()
         finally:
             self._writing.release()
+
+
+def _failure(exc: sqlite3.Error) -> CallbotError:
+    if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+        return ConfigError("the file that CALL_STORE names is not an SQLite database")
+    return StoreError(f"SQLite: {exc}")
 
 
 def _call(connection: sqlite3.Connection, sid: str) -> Call | None:

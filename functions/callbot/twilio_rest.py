@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from twilio.rest import Client
 
 TIMEOUT_SECONDS = 5.0  # Twilio's own client waits for ever
-TIMEOUT = "timeout"  # RemoteError.code when no answer came: the request may have been carried out
+TIMEOUT = "timeout"  # RemoteError.code when no usable answer came: the request may have been carried out
 UNREACHABLE = "unreachable"  # RemoteError.code when the request did not get to Twilio
 TOO_MANY = "20429"
 _GONE = {"20404", "21220"}  # not found; not in progress (Twilio: REST API errors)
@@ -74,11 +74,9 @@ class TwilioRest:
 
     def set_webhooks(self, number: str, *, voice_url: str, status_callback: str, voice_fallback_url: str = "") -> None:
         """Point an account's number at us. RefusedError when the account has no such number."""
-        owned = self._ask(lambda client: client.incoming_phone_numbers.list(phone_number=number, limit=1))
-        if not owned:
-            raise RefusedError(f"the account {self._settings.twilio_account_sid} has no number {number}")
+        owned = self._owned(number)
         self._ask(
-            lambda _: owned[0].update(
+            lambda _: owned.update(
                 voice_url=voice_url,
                 voice_method="POST",
                 voice_fallback_url=voice_fallback_url,
@@ -87,6 +85,18 @@ class TwilioRest:
                 status_callback_method="POST",
             )
         )
+
+    def webhooks(self, number: str) -> dict[str, str]:
+        """Where an account's number points: `set_webhooks`'s arguments as they are. RefusedError as there."""
+        owned = self._owned(number)
+        names = ("voice_url", "voice_fallback_url", "status_callback")
+        return {name: getattr(owned, name) or "" for name in names}
+
+    def _owned(self, number: str) -> Any:
+        owned = self._ask(lambda client: client.incoming_phone_numbers.list(phone_number=number, limit=1))
+        if not owned:
+            raise RefusedError(f"the account {self._settings.twilio_account_sid} has no number {number}")
+        return owned[0]
 
     def _ask(self, request: Callable[["Client"], T]) -> T:
         try:
@@ -111,6 +121,8 @@ class TwilioRest:
         except requests.exceptions.RequestException as exc:
             code = UNREACHABLE if _never_left(exc) else TIMEOUT
             raise RemoteError("twilio", "no answer", retryable=code == UNREACHABLE, code=code) from exc
+        except (ValueError, LookupError, AttributeError) as exc:  # the package does not expect anything but its JSON
+            raise RemoteError("twilio", "no readable answer", retryable=False, code=TIMEOUT) from exc
 
     @functools.cached_property
     def _client(self) -> "Client":

@@ -102,19 +102,25 @@ def fork(
     next_url: str,
     *,
     pause: bool = True,
+    wait_first: bool = False,
     stop: str = "",
     recording_callback: str = "",
 ) -> str:
     """Send a copy of the caller's audio to the stream service, speak, listen, then ask `next_url`.
 
     `<Start>` does not block: the verbs after it run at once (Twilio: TwiML Stream). `stop` names an older stream to
-    end first. Without `pause` the next step follows the words immediately.
+    end first. Without `pause` the next step follows the words immediately. `wait_first`: the words and a second's
+    pause come before the stream, because the last one could not be opened and a service that restarts needs a moment.
     """
     response = VoiceResponse()
     _stop(response, stop)
     _record(response, recording_callback)
+    if wait_first:
+        _say(response, agent, sentences)
+        response.pause(length=1)
     _stream(response.start(), stream, track="inbound_track")
-    _say(response, agent, sentences)
+    if not wait_first:
+        _say(response, agent, sentences)
     if pause:
         response.pause(length=max(1, agent.idle_seconds))
     response.redirect(_xml(next_url), method="POST")

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 
 from callbot.errors import RemoteError
+from stream_service.wire import json_text
 
 END = "e"
 # Without it no interim result comes at all; a lower bound, in ms.
@@ -122,7 +123,7 @@ def _object(body: str) -> tuple[str, dict[str, object]]:
     if not isinstance(fields, dict):
         raise RemoteError("amivoice", "a result that is no object", retryable=True)
     text = fields.get("text")
-    return (text if isinstance(text, str) else ""), fields
+    return (json_text.text(text) if isinstance(text, str) else ""), fields
 
 
 def _ms(body: str) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from callbot.errors import RemoteError
 from stream_service.events import ToolCall
+from stream_service.wire.json_text import text
 
 APPEND_PREFIX = b'{"type":"input_audio_buffer.append","audio":"'
 APPEND_SUFFIX = b'"}'
@@ -145,22 +146,22 @@ def _event(kind: str, fields: Mapping[str, Any]) -> ServerEvent | None:
         case "input_audio_buffer.speech_started":
             return SpeechStarted(int(fields["audio_start_ms"]))
         case "input_audio_buffer.speech_stopped":
-            return SpeechStopped(int(fields["audio_end_ms"]), str(fields["item_id"]))
+            return SpeechStopped(int(fields["audio_end_ms"]), text(fields["item_id"]))
         case "conversation.item.input_audio_transcription.completed":
-            return CallerTranscript(str(fields["item_id"]), str(fields["transcript"]).strip())
+            return CallerTranscript(text(fields["item_id"]), text(fields["transcript"]).strip())
         case "conversation.item.input_audio_transcription.failed":
-            return CallerTranscript(str(fields["item_id"]), "")
+            return CallerTranscript(text(fields["item_id"]), "")
         case "response.created":
-            return ResponseCreated(str(fields["response"]["id"]))
+            return ResponseCreated(text(fields["response"]["id"]))
         case "response.output_audio_transcript.done":
-            return Transcript(str(fields["response_id"]), str(fields["item_id"]), str(fields["transcript"]), True)
+            return Transcript(text(fields["response_id"]), text(fields["item_id"]), text(fields["transcript"]), True)
         case "response.output_audio_transcript.delta":
-            return Transcript(str(fields["response_id"]), str(fields["item_id"]), str(fields["delta"]), False)
+            return Transcript(text(fields["response_id"]), text(fields["item_id"]), text(fields["delta"]), False)
         case "response.done":
             return _done(fields["response"])
         case "error":
             error = fields["error"]
-            return VendorError(str(error.get("code") or error.get("type") or ""), str(error.get("event_id") or ""))
+            return VendorError(text(error.get("code") or error.get("type") or ""), text(error.get("event_id") or ""))
         case _:
             return None
 
@@ -170,14 +171,14 @@ def _done(response: Mapping[str, Any]) -> ResponseDone:
     error = details.get("error") or {}
     usage = response.get("usage") or {}
     calls = tuple(
-        ToolCall(str(item.get("call_id") or ""), str(item.get("name") or ""), str(item.get("arguments") or ""))
+        ToolCall(*(text(item.get(name) or "") for name in ("call_id", "name", "arguments")))
         for item in response.get("output") or ()
         if item.get("type") == "function_call"
     )
     return ResponseDone(
-        response=str(response["id"]),
-        status=str(response.get("status") or ""),
-        code=str(error.get("code") or error.get("type") or details.get("reason") or ""),
+        response=text(response["id"]),
+        status=text(response.get("status") or ""),
+        code=text(error.get("code") or error.get("type") or details.get("reason") or ""),
         tool_calls=calls,
         usage={k: v for k in ("input_tokens", "output_tokens") if isinstance(v := usage.get(k), int)},
     )
@@ -251,4 +252,4 @@ def delete_item(item_id: str) -> bytes:
 
 
 def _event_text(kind: str, **fields: Any) -> bytes:
-    return json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -12,6 +12,7 @@ from typing import Any
 
 from callbot.errors import RemoteError
 from stream_service.events import Digit, PlaybackReached, StreamStopped
+from stream_service.wire.json_text import text
 
 MEDIA_SUFFIX = b'"}}'
 _MEDIA_COMPACT = b'{"event":"media"'
@@ -19,6 +20,7 @@ _PAYLOAD_COMPACT = b'"payload":"'
 _IS_MEDIA = re.compile(rb'"event"\s*:\s*"media"')
 _PAYLOAD = re.compile(rb'"payload"\s*:\s*"([A-Za-z0-9+/]*={0,2})"')
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
+_KEYS = frozenset("0123456789*#ABCD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ def caller_audio(message: bytes) -> bytes | None:
         start = message.find(_PAYLOAD_COMPACT)
         if start > 0:
             start += len(_PAYLOAD_COMPACT)
-            payload = message[start : message.find(b'"', start)]
-            return payload if _BASE64.fullmatch(payload) else None
+            end = message.find(b'"', start)
+            return payload if end > 0 and _BASE64.fullmatch(payload := message[start:end]) else None
     if _IS_MEDIA.search(message):
         found = _PAYLOAD.search(message)
         return found.group(1) if found else None
@@ -57,15 +59,15 @@ def decode(message: bytes) -> StreamStarted | Digit | PlaybackReached | StreamSt
             case "start":
                 start = fields["start"]
                 return StreamStarted(
-                    stream_sid=_text(start.get("streamSid") or fields["streamSid"]),
-                    call_sid=_text(start["callSid"]),
-                    account_sid=_text(start["accountSid"]),
-                    parameters={_text(k): _text(v) for k, v in (start.get("customParameters") or {}).items()},
+                    stream_sid=text(start.get("streamSid") or fields["streamSid"]),
+                    call_sid=text(start["callSid"]),
+                    account_sid=text(start["accountSid"]),
+                    parameters={text(k): text(v) for k, v in (start.get("customParameters") or {}).items()},
                 )
             case "dtmf":
-                return Digit(_text(fields["dtmf"]["digit"])[:1])
+                return Digit(_key(fields["dtmf"]["digit"]))
             case "mark":
-                return PlaybackReached(_text(fields["mark"]["name"]))
+                return PlaybackReached(text(fields["mark"]["name"]))
             case "stop":
                 return StreamStopped()
             case _:
@@ -93,7 +95,7 @@ def _compact(fields: Mapping[str, Any]) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a string")
-    return value
+def _key(digit: object) -> str:
+    if digit not in _KEYS:
+        raise ValueError("not a key of a telephone")
+    return text(digit)

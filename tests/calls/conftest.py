@@ -1,0 +1,30 @@
+"""One system for each test process; each test leaves it as it found it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from emulator.openai.faults import ChatFault, ConnectionFault, ResponseFault
+from tests.calls.system import System
+
+
+@pytest.fixture(scope="session")
+def running_system() -> Iterator[System]:
+    with System() as system:
+        yield system
+
+
+@pytest.fixture
+def system(running_system: System) -> Iterator[System]:
+    running_system.stream.wait_until_healthy()
+    running_system.functions.wait_until_healthy()
+    faults = running_system.carrier.faults
+    before = dict(vars(faults))
+    yield running_system
+    vars(faults).update(before)
+    running_system.callees.clear()
+    while running_system.amivoice.faults.take():
+        pass
+    for kind in (ChatFault, ConnectionFault, ResponseFault):
+        while running_system.openai.faults.take(kind):
+            pass
