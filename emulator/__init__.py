@@ -1,1 +1,1 @@
-"""Local stand-ins for Twilio, AmiVoice and OpenAI, written from the vendors' documents, and the `callbot` command line."""
+"""Local stand-ins for Twilio, AmiVoice and OpenAI, written from their documents, and the `callbot` command line."""
