@@ -81,7 +81,7 @@ class Connection:
         self._close_deadline: float | None = None
         self._closed = False
         self._watched = 0  # what the poller was last asked for
-        self._flush_wanted = False
+        self._flush_wanted = True  # what is sent before `begin` waits for it
         self._watchdog = Watchdog(limits)
         self._messages_in = self._bytes_in = 0
 
@@ -92,6 +92,7 @@ class Connection:
             self._received(initial)
         self._read_pending()
         self._watch()
+        self._loop.flush_soon(self)
 
     def ready(self, events: int) -> None:
         """Do what the poller says can be done."""
@@ -118,7 +119,7 @@ class Connection:
     def flush(self) -> None:
         """Write what is queued, as far as the socket takes it."""
         self._flush_wanted = False
-        if not self._channel.blocked:
+        if not self._channel.blocked and not self._closed:
             self._write()
             if self._channel.blocked:
                 self._watch()

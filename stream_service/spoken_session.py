@@ -74,6 +74,7 @@ class SpokenSession(CallSession):
             case EngineReady(resumed):
                 return [Note("engine ready", {"resumed": resumed}), *([] if resumed else self._begin(now))]
             case EngineLost(reason):
+                self._speaking = False  # if not, the new session hears it again
                 return [Note("engine lost", {"reason": reason}, "WARNING")]
             case EngineFailed(code):
                 reason = f"amivoice: {code}"
@@ -154,7 +155,7 @@ class SpokenSession(CallSession):
         return commands + self._think(now)
 
     def _unclear(self, seconds: float, now: float) -> list[Command]:
-        if seconds < UNCLEAR_SECONDS or self._answer_busy(now) or self._ending:
+        if seconds < UNCLEAR_SECONDS or self._answer_busy(now) or self._chat_waits is not None or self._ending:
             return []
         return [Note("not understood"), *self._announce(self.text(self.agent.repeat_please), now)]
 
@@ -177,8 +178,8 @@ class SpokenSession(CallSession):
             self._answer = None
             turn = self.transcript.change(answer.n, text="", heard="", sentences=(), complete=True, interrupted=True)
             return [*commands, KeepTurn(turn)]
-        if answer.complete and not answer.audible(now):  # it had been said to its end
-            return [KeepTurn(self._close_answer())]
+        if answer.complete and not answer.audible(now):  # it had been said to its end; when, the functions know
+            return [KeepTurn(self._close_answer()), AskHeard(answer.n)]
         answer.stop(now)
         commands.append(AskHeard(answer.n))
         if listen:
@@ -189,6 +190,8 @@ class SpokenSession(CallSession):
         commands: list[Command] = []
         if self._answer and self._answer.n == turn and self._answer.stopped:
             commands = [KeepTurn(self._close_answer(sentences, since))]
+        elif turn in self.transcript and sentences >= len(self.transcript[turn].sentences):
+            return [KeepTurn(self.transcript.stamp(turn, heard=now - since))]
         return commands + self._think_if_waiting(now)
 
     def _close_answer(self, whole: int | None = None, since: float = 0.0) -> Turn:
@@ -197,10 +200,8 @@ class SpokenSession(CallSession):
         if answer is None:
             raise ValueError("no answer is open")
         self._answer = None
-        if whole is None or whole < answer.by_clock()[0]:
-            whole, into_next = answer.by_clock()
-        else:
-            into_next = max(0.0, since)
+        # Twilio has come back only for what it began after the first sentence; the clock knows the rest.
+        whole, into_next = max((whole or 0, max(0.0, since)), answer.by_clock())
         heard = heard_of(answer.sentences, whole, into_next, answer.seconds)
         text = "".join(answer.sentences)
         return self.transcript.change(
@@ -224,7 +225,9 @@ class SpokenSession(CallSession):
         return [KeepTurn(turn), StartChat(turn.n, messages)]
 
     def _is_current(self, turn: int) -> bool:
-        return self._answer is not None and self._answer.n == turn and not self._answer.stopped
+        """Whether more may come of this turn; what is on its way when an answer is given up comes too late."""
+        answer = self._answer
+        return answer is not None and answer.n == turn and not answer.stopped and not answer.complete
 
     def _current(self) -> AnswerInProgress:
         if self._answer is None:
@@ -249,6 +252,7 @@ class SpokenSession(CallSession):
             answer.spoken = True
             self.transcript.stamp(answer.n, first_words_out=now)
             latency = now - (self._speech_end or answer.began_at)
+            self._speech_end = None  # whatever is said next, nobody has been waiting for it since then
             commands = [
                 Speak(answer.n, (answer.sentences[0],), 1),
                 Note("first words", {"turn": answer.n, "latencyMs": _ms(latency)}),

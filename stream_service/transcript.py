@@ -23,6 +23,9 @@ class Transcript:
         self._turns = {turn.n: turn for turn in earlier}
         self._next = max(self._turns, default=0) + 1
 
+    def __contains__(self, n: int) -> bool:
+        return n in self._turns
+
     def __getitem__(self, n: int) -> Turn:
         return self._turns[n]
 

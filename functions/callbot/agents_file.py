@@ -20,6 +20,8 @@ LINE_LIMIT = 3000  # characters; Twilio cuts or fails a `<Say>` somewhat above t
 PROMPT_LIMIT = 20_000
 MAX_DURATION = 3300  # seconds; Cloud Run ends a WebSocket at 3600
 
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of an agent, or of a transfer, which the model says
+
 # A rule gives the cleaned value, or raises ValueError with what the value must be.
 _Rule = Callable[[Any], Any]
 
@@ -89,6 +91,8 @@ def _number(value: Any) -> str:
 def _transfers(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ValueError(f"must be a table of names and numbers, not {_kind(value)}")
+    if odd := [name for name in value if not _NAME.fullmatch(name)]:
+        raise ValueError(f"{odd[0]!r} is no name: 1 to 64 letters, digits, - and _")
     return {name: _number(number) for name, number in value.items()}
 
 
@@ -128,7 +132,6 @@ _RULES: Mapping[str, _Rule] = {
 }
 _REQUIRED = ("prompt", *_LINES, "fillers", "idle_prompts", "voice", "language")
 _OWN_ONLY = ("numbers",)  # inherited, every agent would claim the same ones
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def read(path: Path) -> tuple[dict[str, Agent], str]:

@@ -162,7 +162,10 @@ def record(store: CallStore, fresh: Call, reservation: Reservation | None, now: 
 
 
 class Patience:
-    """Asks the store, for STORE_SECONDS in all; the first failure is logged and nothing is asked after it."""
+    """Asks the store, for STORE_SECONDS in all; the first failure is logged and nothing is asked after it.
+
+    A call whose request could not be read is not recorded half: a later callback begins it whole.
+    """
 
     def __init__(self, call_sid: str) -> None:
         self._call_sid = call_sid
