@@ -65,7 +65,7 @@ class SpokenSession(CallSession):
         self._answer: AnswerInProgress | None = None  # the agent's newest turn, until it is settled
         self._chat_waits: float | None = None  # the chat begins when it is known what was heard, or at this time
         self._speech_end: float | None = None
-        self._speaking = False
+        self._utterances = 0  # the caller's, begun and neither understood nor given up yet
         self._goodbye_since: float | None = None
         self._failures = 0
 
@@ -74,28 +74,32 @@ class SpokenSession(CallSession):
             case EngineReady(resumed):
                 return [Note("engine ready", {"resumed": resumed}), *([] if resumed else self._begin(now))]
             case EngineLost(reason):
-                self._speaking = False  # if not, the new session hears it again
+                self._utterances = 0  # the new session hears them again
                 return [Note("engine lost", {"reason": reason}, "WARNING")]
             case EngineFailed(code):
                 reason = f"amivoice: {code}"
                 note = Note("engine failed", {"code": code}, "ERROR")
                 return [note, *self._end(reason, self.text(self.agent.apology) + self.text(self.agent.closing), now)]
             case CallerStarted():
-                self._speaking = True
+                self._utterances += 1
                 return [CallerActive()]
             case CallerStopped():
-                self._speaking, self._speech_end = False, now
+                self._speech_end = now
             case CallerSaying(text):
                 return self._caller_saying(text, now)
             case CallerSaid(text, speech_end):
+                self._utterances = max(0, self._utterances - 1)
                 return self._caller_said(text, speech_end or now, now)
             case CallerUnclear(seconds):
+                self._utterances = max(0, self._utterances - 1)
                 return self._unclear(seconds, now)
             case HeardSoFar(turn, sentences, since):
                 return self._heard(turn, sentences, since, now)
             case Delivered(turn) if self._answer and self._answer.n == turn:
                 self._answer.spoken_from(now)
             case CarrierRefused(turn, code):
+                if self._answer and self._answer.n == turn:
+                    self._answer.spoken_from(now)  # it may have been said all the same; its time passes either way
                 return [Note("carrier refused", {"turn": turn, "code": code}, "ERROR")]
             case FirstToken(turn) if self._is_current(turn):
                 self.transcript.stamp(turn, first_token=now)
@@ -222,6 +226,7 @@ class SpokenSession(CallSession):
         turn = self.transcript.add("agent", "", now, complete=False)
         self.transcript.stamp(turn.n, speech_end=self._speech_end or now)
         self._answer = AnswerInProgress(turn.n, now)
+        self._answer.asked = messages
         return [KeepTurn(turn), StartChat(turn.n, messages)]
 
     def _is_current(self, turn: int) -> bool:
@@ -290,8 +295,7 @@ class SpokenSession(CallSession):
             return []  # another tool of the same answer is still at work
         if answer.rounds >= TOOL_ROUNDS:
             return self._answer_failed("too many tool calls", True, now)
-        messages = self.transcript.messages(self.text(self.agent.prompt))
-        return [StartChat(answer.n, (*messages, *answer.tool_messages))]
+        return [StartChat(answer.n, (*answer.asked, *answer.tool_messages))]
 
     def _finish_answer(self, then: str, words: str, reason: str, now: float) -> list[Command]:
         """The answer is the turn's last: `words` are said unless the model has said its own."""
@@ -338,7 +342,7 @@ class SpokenSession(CallSession):
     def _fill(self, answer: AnswerInProgress, now: float) -> list[Command]:
         """A word to bridge the wait; `/call-flow` then fetches the answer from its first sentence on."""
         filler = self.text(self.agent.fillers[answer.n // 2 % len(self.agent.fillers)])
-        answer.spoken = True
+        answer.spoken, self._speech_end = True, None
         self.transcript.stamp(answer.n, first_words_out=now)
         answer.filler_seconds = spoken_seconds(filler)
         return [Speak(answer.n, (filler,), 0), Note("filler", {"turn": answer.n})]
@@ -352,7 +356,7 @@ class SpokenSession(CallSession):
         return self._answer is not None and (not self._answer.complete or self._answer.audible(now))
 
     def _may_speak(self, now: float) -> bool:
-        return not (self._speaking or self._answer_busy(now) or self._chat_waits is not None)
+        return not (self._utterances or self._answer_busy(now) or self._chat_waits is not None)
 
     def _announce(self, text: str, now: float) -> list[Command]:
         closed: list[Command] = [KeepTurn(self._close_answer())] if self._answer else []

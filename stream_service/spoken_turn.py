@@ -24,10 +24,12 @@ class AnswerInProgress:
         self.interrupted = False
         self.filler_seconds = 0.0
         self.rounds = 0
-        self.tool_messages: list[Mapping[str, Any]] = []
+        self.asked: Sequence[Mapping[str, Any]] = ()  # the conversation that it answers
+        self.tool_messages: list[Mapping[str, Any]] = []  # what followed in the making of it
         self._spoken_from: float | None = None
         self._stopped_at: float | None = None
         self._expected: list[ToolCall] = []
+        self._told = 0  # sentences that `tool_messages` has
         if sentence:
             self.add(sentence)
 
@@ -91,13 +93,14 @@ class AnswerInProgress:
         self.tool_messages.append(
             {
                 "role": "assistant",
-                "content": "".join(self.sentences) or None,
+                "content": "".join(self.sentences[self._told :]) or None,
                 "tool_calls": [
                     {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments}}
                     for c in calls
                 ],
             }
         )
+        self._told = len(self.sentences)
 
     def answered(self, call: ToolCall, output: str) -> bool:
         """Keep a tool's answer for the model. Whether it was the last one awaited."""

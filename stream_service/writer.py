@@ -107,9 +107,9 @@ class _Lane:
         """Write once. How long to wait before anything else is tried: the store is down for all alike."""
         try:
             entry.write()
-        except StoreError:
-            if self._clock() - entry.since > KEEP_TRYING_SECONDS:
-                _log_lost(key, "the store was down for too long")
+        except StoreError as error:
+            if not error.retryable or self._clock() - entry.since > KEEP_TRYING_SECONDS:
+                _log_lost(key, "the store was down for too long" if error.retryable else "the store refused it")
                 return 0.0
             self._put_back(key, entry)
             entry.tries += 1

@@ -1,0 +1,221 @@
+"""What reaches a log line, and above all what does not."""
+
+import ast
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callbot import logs
+
+log = logging.getLogger("callbot.test")
+NUMBER, SECRET = "+819012345678", "sk-very/secret=key"
+Read = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def lines(request: pytest.FixtureRequest) -> Iterator[Read]:
+    """Configures logging as a deployed part does, at `info` or the level asked for; reads the lines so far."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level, logs._secrets
+    stream = io.StringIO()
+    logs.configure(getattr(request, "param", "info"), stream)
+    logs.protect(SECRET)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers[:], level, logs._secrets = before
+    root.setLevel(level)
+    logs.trace_from({}, "")
+
+
+def test_a_line_is_what_cloud_logging_reads(lines: Read) -> None:
+    logs.trace_from({"X-Cloud-Trace-Context": "0123456789abcdef" * 2 + "/1;o=1"}, "my-project")
+    log.warning("stream %s closed", "g1", extra={"callSid": "CA1", "seconds": 1.5})
+    (line,) = lines()
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "severity": "WARNING",
+        "message": "stream g1 closed",
+        "logger": "callbot.test",
+        "logging.googleapis.com/trace": "projects/my-project/traces/" + "0123456789abcdef" * 2,
+        "callSid": "CA1",
+        "seconds": 1.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_traced"),
+    [
+        ({"traceparent": "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"}, True),
+        ({"X-Cloud-Trace-Context": "ab" * 16}, True),
+        ({"X-Cloud-Trace-Context": "ab" * 17}, False),
+        ({"X-Cloud-Trace-Context": '"},{"a": "'}, False),
+        ({"traceparent": "x"}, False),
+        ({}, False),
+    ],
+)
+def test_a_request_is_tied_to_its_trace_and_the_next_one_is_not(
+    lines: Read, headers: dict[str, str], is_traced: bool
+) -> None:
+    logs.trace_from(headers, "p")
+    log.info("first")
+    logs.trace_from({}, "p")
+    log.info("second")
+    first, second = lines()
+    assert first.get("logging.googleapis.com/trace") == ("projects/p/traces/" + "ab" * 16 if is_traced else None)
+    assert "logging.googleapis.com/trace" not in second
+
+
+def test_an_event_of_a_calls_life_is_one_line(lines: Read) -> None:
+    logs.event(log, "first words", call_sid="CA1", turn=3, latency_ms=812.5, first_token_ms=None, tokensIn=7)
+    (line,) = lines()
+    assert (line["severity"], line["message"], line["event"], line["callSid"]) == (
+        "INFO",
+        "first words",
+        "first words",
+        "CA1",
+    )
+    assert (line["turn"], line["latencyMs"], line["tokensIn"]) == (3, 812.5, 7)
+    assert "firstTokenMs" not in line
+
+
+@pytest.mark.parametrize("field", ["text", "words", "transcript", "to", "from_", "number", "message", "greeting"])
+def test_an_event_has_no_field_for_what_is_private(field: str) -> None:
+    with pytest.raises(ValueError, match="not fields of an event"):
+        logs.event(log, "x", call_sid="CA1", **{field: "こんにちは"})  # type: ignore[arg-type]  # the name is the test
+
+
+def event_fields(path: Path) -> set[str]:
+    """The fields that a source file gives to `logs.event(…)`, or to the sessions' `Note(name, {…})`."""
+    fields: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name("logs"), attr="event"), keywords=keywords):
+                fields.update(keyword.arg for keyword in keywords if keyword.arg)
+            case ast.Call(func=ast.Name("Note"), args=[_, ast.Dict(keys=keys), *_]):
+                fields.update(str(key.value) for key in keys if isinstance(key, ast.Constant))
+    return fields - {"call_sid", "severity"}
+
+
+def test_every_event_of_the_product_keeps_to_the_fields(lines: Read) -> None:
+    root = Path(__file__).parents[2]
+    sources = [path for part in ("functions", "stream_service") for path in (root / part).rglob("*.py")]
+    used = {field for path in sources for field in event_fields(path)}
+    assert {"reason", "engine"} <= used
+    for field in used:
+        logs.event(log, "x", call_sid="CA1", **{field: 1})  # type: ignore[arg-type]  # the name is the test
+
+
+def a_hundred_ways_to_leak(value: str) -> None:
+    log.info(value)
+    log.info("calling %s", value)
+    log.warning("%(to)s", {"to": value})
+    log.error(
+        "failed", extra={"callSid": "CA1", "nested": {"to": [value, (value,)], value: 1}, "object": Exception(value)}
+    )
+    logs.event(log, "call ended", call_sid="CA1", reason=f"no answer from {value}.")
+    try:
+        raise ValueError(value)
+    except ValueError:
+        log.exception("broken")
+    logging.getLogger("twilio.http_client").info("POST %s", value)
+    logging.getLogger("urllib3.connectionpool").debug("GET %s", value)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        NUMBER,
+        "+12025550123",
+        "To=%2B819012345678&",
+        "+81 90-1234-5678",
+        "090-1234-5678",
+        "09012345678",
+        "tel:+81312345678",
+    ],
+)
+def test_no_number_reaches_a_line(lines: Read, number: str) -> None:
+    a_hundred_ways_to_leak(number)
+    text = json.dumps(lines())
+    assert len(lines()) == 6
+    assert not any(digits in text.replace("-", "").replace(" ", "") for digits in ("901234", "202555", "312345"))
+    assert "***" in text
+
+
+@pytest.mark.parametrize("lines", ["debug", "info"], indirect=True)
+@pytest.mark.parametrize("secret", [SECRET, "sk-very%2Fsecret%3Dkey"])
+def test_no_secret_reaches_a_line_at_any_level(lines: Read, secret: str) -> None:
+    a_hundred_ways_to_leak(secret)
+    log.debug("key %s", secret)
+    assert "[secret]" in json.dumps(lines())
+    assert "very" not in json.dumps(lines())
+
+
+def test_a_secret_inside_a_longer_one_leaves_no_rest(lines: Read) -> None:
+    logs.protect("abcd", "abcdefgh", "abc", "")
+    log.info("abcdefgh abcd abc")
+    assert lines()[0]["message"] == "[secret] [secret] abc"
+
+
+@pytest.mark.parametrize("lines", ["debug"], indirect=True)
+def test_debug_may_show_numbers_and_words_and_other_levels_may_not(lines: Read) -> None:
+    log.debug("heard %s from %s", "こんにちは", NUMBER)
+    log.info("heard %d characters from %s", 5, NUMBER)
+    logging.getLogger("openai").debug("request: こんにちは")
+    debug, info = lines()
+    assert debug["message"] == f"heard こんにちは from {NUMBER}"
+    assert info["message"] == "heard 5 characters from +81******78"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["CA0123456789abcdef0123456789012345", "2026-11-21T10:05:00+09:00", "took 0.0123456789 s", "1763000000.123", "v+1"],
+)
+def test_what_is_no_number_stays_readable(lines: Read, text: str) -> None:
+    log.info(text)
+    assert lines()[0]["message"] == text
+
+
+def test_arguments_that_do_not_fit_cost_neither_the_line_nor_the_secret(lines: Read) -> None:
+    record = logging.makeLogRecord({"msg": "took %d s", "args": (SECRET,), "levelno": logging.INFO})
+    assert json.loads(logs.JsonFormatter().format(record))["message"] == "took %d s (its arguments do not fit)"
+
+
+def test_an_exception_comes_with_its_stack(lines: Read) -> None:
+    try:
+        raise KeyError("reason")
+    except KeyError:
+        log.exception("broken", extra={"callSid": "CA1"})
+    (line,) = lines()
+    assert line["severity"] == "ERROR"
+    assert "Traceback" in line["stack_trace"]
+    assert "KeyError: 'reason'" in line["stack_trace"]
+
+
+def test_a_line_stays_short_enough_and_whole(lines: Read) -> None:
+    log.error("あ" * 100_000, extra={"callSid": "CA1", **{f"field{n}": "い" * 10_000 for n in range(20)}})
+    try:
+        raise ValueError("う" * 200_000)
+    except ValueError:
+        log.exception("broken")
+    too_much, broken = lines()
+    assert (too_much["callSid"], too_much["truncated"]) == ("CA1", True)
+    assert too_much["message"].startswith("あああ")
+    assert broken["stack_trace"].endswith("う")
+    assert all(len(json.dumps(line)) <= logs.LINE_LIMIT for line in lines())
+
+
+@given(
+    st.text(), st.dictionaries(st.text(min_size=1).map("x".__add__), st.floats() | st.text() | st.none(), max_size=4)
+)
+def test_whatever_is_logged_is_one_line_of_json(text: str, extra: dict[str, Any]) -> None:
+    record = logging.makeLogRecord({"msg": text, "levelno": logging.INFO, "levelname": "INFO", **extra})
+    line = logs.JsonFormatter().format(record)
+    assert len(line.splitlines()) == 1
+    assert line.isascii()
+    json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))

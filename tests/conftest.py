@@ -1,0 +1,24 @@
+"""Fixtures for tests of more than one part."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.firestore_emulator import EmulatorMissingError, emulator
+
+
+@pytest.fixture(scope="session")
+def firestore_address(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """Where the Firestore emulator is; shared by all workers, so each test takes a project of its own.
+
+    Without an emulator the test is skipped, and under CI it fails: there it must run.
+    """
+    base = tmp_path_factory.getbasetemp()
+    try:
+        with emulator(base if worker_id == "master" else base.parent) as address:
+            yield address
+    except EmulatorMissingError as missing:
+        if os.environ.get("CI"):
+            pytest.fail(f"under CI these tests must run, but {missing}")
+        pytest.skip(str(missing))
