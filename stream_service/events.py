@@ -174,6 +174,13 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """The store went down, or came back: while it is down, `/call-flow` knows no sentences."""
+
+    down: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CallGone:
     """The carrier says that the call is over."""
 
@@ -251,6 +258,7 @@ Event = (
     | ToolResult
     | HeardSoFar
     | Delivered
+    | StoreHealth
     | CallGone
     | CarrierRefused
     | ResponseStarted

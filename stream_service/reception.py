@@ -22,7 +22,7 @@ from stream_service.engines.port import Engine
 from stream_service.engines.realtime import RealtimeEngine
 from stream_service.limits import Limits, Lost
 from stream_service.playout import Playout
-from stream_service.pump import Link
+from stream_service.pump import Link, PumpStoppedError
 from stream_service.relay import Inbox, Relay
 from stream_service.services import Services, epoch, wall_clock
 from stream_service.session import CallSession
@@ -54,15 +54,18 @@ def receive(sock: socket.socket, services: Services) -> None:
     """Carry the stream behind `sock` from its first message to its end."""
     inbox = Inbox()
     reception = _Reception(inbox)
-    carrier = services.pump.adopt(
-        sock,
-        name="carrier",
-        server=True,
-        limits=CARRIER_LIMITS,
-        on_message=reception.on_message,
-        on_lost=reception.on_lost,
-        held=True,
-    )
+    try:
+        carrier = services.pump.adopt(
+            sock,
+            name="carrier",
+            server=True,
+            limits=CARRIER_LIMITS,
+            on_message=reception.on_message,
+            on_lost=reception.on_lost,
+            held=True,
+        )
+    except (PumpStoppedError, OSError):  # the process is going, or the peer has gone
+        return
     reception.carrier = carrier
     carrier.release()
     try:

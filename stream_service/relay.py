@@ -36,6 +36,7 @@ from stream_service.events import (
     Note,
     RunTool,
     Speak,
+    StoreHealth,
     Tick,
     ToolCall,
     ToolResult,
@@ -103,6 +104,7 @@ class Relay:
         self._usage = dict(call.usage)
         self._alive_at = self._active_at = clock()
         self._tools: dict[str, tuple[ToolCall, int, float]] = {}
+        self._store_down = False
         self._reason = ""
 
     def run(self) -> str:
@@ -126,7 +128,7 @@ class Relay:
     def _step(self) -> None:
         item = self._inbox.take(TICK_SECONDS)
         now = self._clock()
-        events = [*self._events(item, now), *self._engine.tick(now), *self._overdue_tools(now)]
+        events = [*self._events(item, now), *self._engine.tick(now), *self._overdue_tools(now), *self._store_health()]
         for event in events:
             for command in self._session.handle(event, now):
                 self._perform(command, now)
@@ -151,6 +153,14 @@ class Relay:
                 return []  # it came after its deadline
             case _:
                 return [item]
+
+    def _store_health(self) -> list[Event]:
+        down = self._services.writer.is_down(self._call.sid)
+        if down == self._store_down:
+            return []
+        self._store_down = down
+        self._note(Note("store down" if down else "store back", {}, "WARNING"))
+        return [StoreHealth(down)]
 
     def _from_carrier(self, message: bytes) -> list[Event]:
         try:

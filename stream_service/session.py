@@ -62,7 +62,7 @@ class CallSession(ABC):
                 lost = Note("stream lost", {"reason": reason}, "WARNING")
                 return [*self._settle(now, goes_on=True), lost, Finish("stream lost")]
             case Drain():
-                return self._hand_over(None, now)
+                return self._move_on(now)
         commands = self._react(event, now)
         if not any(isinstance(command, Finish | HandOver) for command in commands):
             commands += self._mind_the_time(now)
@@ -87,6 +87,10 @@ class CallSession(ABC):
         if now >= self._moves_at and self._may_speak(now):
             return self._hand_over(None, now)
         return []
+
+    def _move_on(self, now: float) -> list[Command]:
+        """The call goes on elsewhere, from where it is."""
+        return self._hand_over(None, now)
 
     def _hand_over(self, step: NextStep | None, now: float) -> list[Command]:
         ending: list[Command] = []

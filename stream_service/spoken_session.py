@@ -40,6 +40,7 @@ from stream_service.events import (
     SentenceReady,
     Speak,
     StartChat,
+    StoreHealth,
     ToolResult,
 )
 from stream_service.session import CallSession
@@ -67,6 +68,7 @@ class SpokenSession(CallSession):
         self._speech_end: float | None = None
         self._utterances = 0  # the caller's, begun and neither understood nor given up yet
         self._goodbye_since: float | None = None
+        self._store_down = False
         self._failures = 0
 
     def _react(self, event: Event, now: float) -> list[Command]:
@@ -97,6 +99,8 @@ class SpokenSession(CallSession):
                 return self._heard(turn, sentences, since, now)
             case Delivered(turn) if self._answer and self._answer.n == turn:
                 self._answer.spoken_from(now)
+            case StoreHealth(down):
+                self._store_down = down
             case CarrierRefused(turn, code):
                 if self._answer and self._answer.n == turn:
                     self._answer.spoken_from(now)  # it may have been said all the same; its time passes either way
@@ -254,7 +258,7 @@ class SpokenSession(CallSession):
         answer = self._current()
         commands: list[Command] = []
         if not answer.spoken and answer.sentences:
-            answer.spoken = True
+            answer.spoken, answer.handed_over = True, 1
             self.transcript.stamp(answer.n, first_words_out=now)
             latency = now - (self._speech_end or answer.began_at)
             self._speech_end = None  # whatever is said next, nobody has been waiting for it since then
@@ -328,6 +332,8 @@ class SpokenSession(CallSession):
         if self._chat_waits is not None and now >= self._chat_waits:
             return self._think_if_waiting(now)
         answer = self._answer
+        if answer and self._store_down and answer.complete and answer.is_due(now):
+            return self._hand_over_the_rest(answer)
         if self._goodbye_since is not None and self._goodbye_overdue(now):
             note = Note("last word never confirmed", {}, "WARNING")
             return [note, *self._settle(now), Finish(self._ending, hang_up=True)]
@@ -347,10 +353,17 @@ class SpokenSession(CallSession):
         answer.filler_seconds = spoken_seconds(filler)
         return [Speak(answer.n, (filler,), 0), Note("filler", {"turn": answer.n})]
 
+    def _hand_over_the_rest(self, answer: AnswerInProgress) -> list[Command]:
+        """The store is down, so `/call-flow` knows nothing of these sentences: the update itself says them."""
+        rest = tuple(answer.sentences[answer.handed_over :])
+        answer.handed_over = len(answer.sentences)
+        return [Speak(answer.n, rest, answer.handed_over), Note("sentences without the store", {"turn": answer.n})]
+
     def _goodbye_overdue(self, now: float) -> bool:
         """`/call-flow` should have hung up long ago."""
         seconds = self._answer.whole_seconds if self._answer else 0.0
-        return self._goodbye_since is not None and now >= self._goodbye_since + seconds + GOODBYE_SPARE_SECONDS
+        spare = 0.0 if self._store_down else GOODBYE_SPARE_SECONDS
+        return self._goodbye_since is not None and now >= self._goodbye_since + seconds + spare
 
     def _answer_busy(self, now: float) -> bool:
         return self._answer is not None and (not self._answer.complete or self._answer.audible(now))

@@ -23,6 +23,7 @@ class AnswerInProgress:
         self.spoken = False  # the carrier has been asked to speak
         self.interrupted = False
         self.filler_seconds = 0.0
+        self.handed_over = 0  # sentences that were part of an update; `/call-flow` fetches the others
         self.rounds = 0
         self.asked: Sequence[Mapping[str, Any]] = ()  # the conversation that it answers
         self.tool_messages: list[Mapping[str, Any]] = []  # what followed in the making of it
@@ -49,6 +50,13 @@ class AnswerInProgress:
         self.complete = True
         before = sum(self.seconds[index] + BETWEEN_SENTENCES_SECONDS for index in range(min(heard, len(sentences))))
         self.spoken_from(now - before)
+
+    def is_due(self, now: float) -> bool:
+        """Whether what was handed over has been said, and there is more that nobody fetches."""
+        if self._spoken_from is None or self.stopped or self.handed_over >= len(self.sentences):
+            return False
+        said = self.filler_seconds + sum(self.seconds[index] for index in range(self.handed_over))
+        return now >= self._spoken_from + said
 
     @property
     def whole_seconds(self) -> float:

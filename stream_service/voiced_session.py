@@ -53,6 +53,7 @@ GREETING_SECONDS = 6.0  # for the first sound of a session of our own asking
 GOODBYE_SECONDS = 15.0  # from the wish to end to the end, whatever happens
 LAST_WORD = "bye"  # the mark behind the goodbye, or behind the announcement of a transfer
 REQUESTED = "requested"  # a response that we asked for and that has no name yet
+TOO_LATE = "conversation_already_has_active_response"  # OpenAI's refusal of a second one
 WAITING_LINE = 4
 MOST_GENERATIONS = 4  # a vendor that still fails on the fourth stream ends the call
 
@@ -66,7 +67,8 @@ class VoicedSession(CallSession):
         super().__init__(call, agent, transcript, now, wall)
         self._playout = playout
         self._active = ""  # the response being made
-        self._requested = ""  # its instructions, when it is ours
+        self._requested: str | None = None  # the instructions of our request, until a response ends or it is refused
+        self._dropped: str | None = None  # the response of which no more is heard
         self._wanted: deque[str] = deque(maxlen=WAITING_LINE)
         self._spoke = False  # the active or last response has made a sound
         self._speaking = False  # the caller is
@@ -97,7 +99,7 @@ class VoicedSession(CallSession):
                 return self._caller_said(text, item)
             case ResponseStarted(response):
                 self._active, self._spoke = response, False
-            case AgentAudioStarted(response, item):
+            case AgentAudioStarted(response, item) if response != self._dropped:
                 return self._first_sound(item, now)
             case AgentWords():
                 return self._words(event)
@@ -108,7 +110,7 @@ class VoicedSession(CallSession):
             case ToolResult():
                 return self._tool_answered(event, now)
             case EngineLost(reason):
-                return self._lost(reason)
+                return self._lost(reason, now)
             case Digit(digit):
                 return self._digit(digit, now)
             case PlaybackReached(mark):
@@ -134,9 +136,13 @@ class VoicedSession(CallSession):
         self._sound_due = self._sound_due or now + GREETING_SECONDS
         return [Note("engine ready", {"resumed": resumed}), *self._next(now)]
 
-    def _lost(self, reason: str) -> list[Command]:
+    def _lost(self, reason: str, now: float) -> list[Command]:
+        note = Note("engine lost", {"reason": reason}, "WARNING")
+        if self._after_last_word and (self._active or self._wanted):
+            return [note, *self._without_voice(now)]
         self._cut_off, self._active = bool(self._active) and self._spoke, ""
-        return [Note("engine lost", {"reason": reason}, "WARNING")]
+        self._speaking = False  # if not, the new session hears it again
+        return [note]
 
     # --- the caller ---
 
@@ -151,6 +157,7 @@ class VoicedSession(CallSession):
 
     def _interrupt(self, now: float) -> list[Command]:
         response = self._active if self._active != REQUESTED else ""
+        self._dropped = response or self._dropped
         cut = [(n, self._heard(item, n, now)) for item, n in self._agent_turns.items()]
         self._agent_turns.clear()
         turns = [
@@ -212,7 +219,7 @@ class VoicedSession(CallSession):
         return [KeepTurn(self.transcript.change(n, text=event.text))]
 
     def _response_ended(self, event: ResponseEnded, now: float) -> list[Command]:
-        self._active, self._requested, self._quiet_since = "", "", now
+        self._active, self._requested, self._quiet_since = "", None, now
         usage: list[Command] = [KeepUsage(event.usage)] if event.usage else []
         if event.status == "failed":
             return usage + self._fail(event.code, event.code not in ("insufficient_quota",), now)
@@ -234,22 +241,26 @@ class VoicedSession(CallSession):
         return [KeepTurn(self.transcript.change(turn.n, tool_calls=(*turn.tool_calls, *noted)))]
 
     def _refused(self, code: str) -> list[Command]:
-        if self._active == REQUESTED:  # the model was quicker with a response of its own: ours waits for its end
+        if code == TOO_LATE and self._requested is not None:
+            # The model was quicker with a response of its own, and has said so before: ours waits for its end.
             self._wanted.appendleft(self._requested)
-            self._active = code
+            self._requested = None
         return [Note("request refused", {"code": code}, "WARNING")]
 
     def _next(self, now: float) -> list[Command]:
         """Have the next thing said, if nothing else is being said."""
         if self._active or self._speaking or not self._wanted:
             return []
-        self._active, self._requested, self._spoke = REQUESTED, self._wanted.popleft(), False
+        instructions = self._wanted.popleft()
+        self._active, self._requested, self._spoke = REQUESTED, instructions, False
         self._sound_due = self._sound_due or now + GREETING_SECONDS
-        return [RequestResponse(self._requested)]
+        return [RequestResponse(instructions)]
 
     def _tool_answered(self, event: ToolResult, now: float) -> list[Command]:
         text = event.outcome if isinstance(event.outcome, str) else "done"
         answered: list[Command] = [AnswerTool(event.call, text)]
+        if self._after_last_word:
+            return answered
         match event.outcome:
             case Ending(reason):
                 said = self._spoke and not self._active
@@ -288,6 +299,9 @@ class VoicedSession(CallSession):
             return [*self._settle(now), self._after_last_word]
         step = NextStep(self.generation, "goodbye", say=self.text(self.agent.closing), reason=self._ending)
         return self._hand_over(step, now)
+
+    def _move_on(self, now: float) -> list[Command]:
+        return self._without_voice(now) if self._after_last_word else super()._move_on(now)
 
     def _fail(self, code: str, retryable: bool, now: float) -> list[Command]:
         note = Note("engine failed", {"code": code, "retryable": retryable}, "ERROR")

@@ -40,7 +40,14 @@ class StoreWriter:
 
     def put(self, call_sid: str, what: str, write: Write) -> threading.Event:
         """Write soon. `what` names the part of the record; the event is set once it has been written."""
-        return self._lanes[hash(call_sid) % len(self._lanes)].put((call_sid, what), write)
+        return self._lane(call_sid).put((call_sid, what), write)
+
+    def is_down(self, call_sid: str) -> bool:
+        """Whether the last write of this call's lane failed: what is written now is read by nobody soon."""
+        return self._lane(call_sid).down
+
+    def _lane(self, call_sid: str) -> "_Lane":
+        return self._lanes[hash(call_sid) % len(self._lanes)]
 
     def stop(self, timeout: float) -> None:
         """Write what waits, for at most so many seconds in all; the rest is logged as lost."""
@@ -53,6 +60,7 @@ class StoreWriter:
 
 class _Lane:
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
+        self.down = False
         self._clock = clock
         self._waiting: OrderedDict[Key, _Waiting] = OrderedDict()
         self._changed = threading.Condition()
@@ -108,6 +116,7 @@ class _Lane:
         try:
             entry.write()
         except StoreError as error:
+            self.down = error.retryable
             if not error.retryable or self._clock() - entry.since > KEEP_TRYING_SECONDS:
                 _log_lost(key, "the store was down for too long" if error.retryable else "the store refused it")
                 return 0.0
@@ -117,6 +126,7 @@ class _Lane:
         except Exception:  # the thread serves other calls too
             log.exception("a record could not be written", extra={"callSid": key[0]})
             return 0.0
+        self.down = False
         entry.done.set()
         return 0.0
 

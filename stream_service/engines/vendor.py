@@ -22,7 +22,7 @@ from stream_service.engines.port import (
     VendorRefused,
 )
 from stream_service.handshake import take_over_opened
-from stream_service.pump import Link, Pump
+from stream_service.pump import Link, Pump, PumpStoppedError
 
 log = logging.getLogger(__name__)
 
@@ -97,15 +97,19 @@ class VendorConnection:
         if self._closed or epoch != self.epoch:
             ws.close(timeout=0)
             return
-        link = self._pump.adopt(
-            take_over_opened(ws),
-            name=self._service,
-            server=False,
-            limits=VENDOR_LIMITS,
-            on_message=lambda message: self._post(FromVendor(epoch, message)),
-            on_lost=lambda lost: self._post(FromVendor(epoch, lost)),
-            held=True,  # until its engine has it in hand
-        )
+        try:
+            link = self._pump.adopt(
+                take_over_opened(ws),
+                name=self._service,
+                server=False,
+                limits=VENDOR_LIMITS,
+                on_message=lambda message: self._post(FromVendor(epoch, message)),
+                on_lost=lambda lost: self._post(FromVendor(epoch, lost)),
+                held=True,  # until its engine has it in hand
+            )
+        except (PumpStoppedError, OSError, websocket.WebSocketException) as exc:
+            self._post(FromVendor(epoch, VendorRefused(_refusal(self._service, exc))))
+            return
         self._post(FromVendor(epoch, VendorOpened(link)))
 
 

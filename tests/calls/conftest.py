@@ -9,8 +9,8 @@ from tests.calls.system import System
 
 
 @pytest.fixture(scope="session")
-def running_system() -> Iterator[System]:
-    with System() as system:
+def running_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with System(tmp_path_factory.mktemp("system")) as system:
         yield system
 
 

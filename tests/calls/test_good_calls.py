@@ -1,7 +1,8 @@
 """Calls on a good day, whole and over real sockets: both engines, inbound and outbound, one and several at once."""
 
 from emulator.twilio import Caller, CallReport, HangUp, Hear, Interrupt, Listen, Press, StayUntilEnd
-from tests.calls.system import AMIVOICE_NUMBER, CALLEE, CALLER, OPERATOR, REALTIME_NUMBER, System, until
+from emulator.vendors import AMIVOICE_NUMBER, REALTIME_NUMBER
+from tests.calls.system import CALLEE, CALLER, OPERATOR, System
 
 ASKED_TO_END = "the caller asked to end the call"
 
@@ -31,7 +32,7 @@ def test_a_caller_talks_with_the_amivoice_engine(system: System) -> None:
     assert report.longest_unexplained_silence <= 3.0
     assert report.heard[0].text == "お電話ありがとうございます。"
     assert report.heard[-1].complete
-    record = until(lambda: (r := system.record(call.sid))["status"] == "completed" and r)
+    record = system.ended(call.sid)
     assert record["endReason"] == ASKED_TO_END
     assert (record["direction"], record["engine"], record["from"], record["to"]) == (
         "inbound",
@@ -49,7 +50,7 @@ def test_a_caller_talks_with_the_amivoice_engine(system: System) -> None:
 
 
 def test_a_caller_talks_over_the_realtime_engine_and_asks_it_to_hang_up(system: System) -> None:
-    wait = system.library["wait"]
+    wait = system.vendors.library["wait"]
     call = system.dial(
         "realtime",
         Listen(),
@@ -67,7 +68,7 @@ def test_a_caller_talks_over_the_realtime_engine_and_asks_it_to_hang_up(system: 
     assert report.errors == []
     assert report.longest_unexplained_silence <= 3.0
     cut = next(heard for heard in report.heard if not heard.complete)
-    record = until(lambda: (r := system.record(call.sid))["status"] == "completed" and r)
+    record = system.ended(call.sid)
     assert record["endReason"] == ASKED_TO_END
     interrupted = next(turn for turn in record["turns"] if turn["interrupted"])
     assert interrupted["heard"] != interrupted["text"]
@@ -97,7 +98,7 @@ def test_an_outbound_call_greets_with_the_triggers_variables(system: System) -> 
     assert "佐藤様のお電話でしょうか。" in report.heard[0].text
     assert report.ended_by == "bot"
     assert '<Parameter name="customerId" value="123"' in report.documents[0]
-    record = until(lambda: (r := system.record(answer["callSid"]))["status"] == "completed" and r)
+    record = system.ended(answer["callSid"])
     assert record["direction"] == "outbound"
     assert record["variables"] == {"customerName": "佐藤", "customerId": "123"}
     again = system.trigger(
@@ -129,7 +130,7 @@ def test_a_caller_is_connected_to_a_human(system: System) -> None:
 
         assert any(heard.kind == "dial" for heard in report.heard), (engine, report.heard, report.notes)
         assert report.heard[-1].text == "それでは失礼いたします。"
-        record = until(lambda sid=call.sid: (r := system.record(sid))["status"] == "completed" and r)
+        record = system.ended(call.sid)
         assert record["endReason"] == "transferred"
 
 
@@ -143,7 +144,7 @@ def test_a_silent_caller_is_prompted_twice_and_told_goodbye(system: System) -> N
         assert "もしもし。" in said
         assert "ご用件をどうぞ。" in said
         assert said.endswith("それでは失礼いたします。")
-        record = until(lambda sid=call.sid: (r := system.record(sid))["status"] == "completed" and r)
+        record = system.ended(call.sid)
         assert record["endReason"] == "caller silent"
 
 
@@ -177,12 +178,12 @@ def test_an_answering_machine_gets_a_message(system: System) -> None:
     report = system.carrier.calls[answer["callSid"]].wait(40)
 
     assert words(report).endswith("またお電話いたします。")
-    record = until(lambda: (r := system.record(answer["callSid"]))["status"] == "completed" and r)
+    record = system.ended(answer["callSid"])
     assert record["endReason"] == "answering machine"
 
 
 def test_backchannels_do_not_interrupt(system: System) -> None:
-    hai, hours = system.library["hai"], system.says("opening-hours")
+    hai, hours = system.vendors.library["hai"], system.says("opening-hours")
     call = system.dial(
         "amivoice", Listen(), hours, Interrupt(hai.ulaw, hai.text, after=1.5), Listen(), system.says("hang-up")
     )
@@ -193,7 +194,7 @@ def test_backchannels_do_not_interrupt(system: System) -> None:
 
 
 def test_what_the_caller_did_not_hear_leaves_the_history(system: System) -> None:
-    wait = system.library["wait"]
+    wait = system.vendors.library["wait"]
     call = system.dial(
         "amivoice",
         Listen(),
@@ -207,7 +208,7 @@ def test_what_the_caller_did_not_hear_leaves_the_history(system: System) -> None
 
     unheard = "日曜日"
     assert unheard not in words(report)
-    record = until(lambda: (r := system.record(call.sid))["status"] == "completed" and r)
+    record = system.ended(call.sid)
     interrupted = next(turn for turn in record["turns"] if turn["interrupted"])
     assert unheard not in interrupted["heard"]
     history = [m for r in system.openai.requests[-1:] for m in r.messages]
@@ -218,6 +219,6 @@ def test_both_numbers_are_answered_by_the_default_agent(system: System) -> None:
     assert {AMIVOICE_NUMBER, REALTIME_NUMBER} <= set(system.carrier.numbers)
     call = system.dial("realtime", Listen(), HangUp())
     call.wait(30)
-    record = until(lambda: (r := system.record(call.sid))["status"] == "completed" and r)
+    record = system.ended(call.sid)
     assert record["agent"] == "tester"
     assert record["endReason"] == "caller hung up"

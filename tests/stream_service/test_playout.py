@@ -1,0 +1,157 @@
+"""What was really heard of the bot's audio, by marks and by the clock."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from stream_service.playout import LATE_MARK_SECONDS, Playout
+
+SECOND = 8000  # bytes
+
+
+def test_the_first_piece_of_an_item_is_known_as_such() -> None:
+    playout = Playout()
+    assert playout.sent("i1", "r1", 160, 0.0) == ("a0-1", True)
+    assert playout.sent("i1", "r1", 160, 0.0) == ("a0-2", False)
+    assert playout.sent("i2", "r1", 160, 0.0) == ("a0-3", True)
+
+
+def test_sent_is_not_heard() -> None:
+    playout = Playout()
+    for _ in range(10):  # ten seconds, faster than real time
+        playout.sent("i1", "r1", SECOND, 0.0)
+    assert playout.sent_ms("i1") == 10_000
+    assert playout.heard_ms("i1", 0.0) == 0
+    assert playout.heard_ms("i1", 0.5) == 500
+
+
+def test_the_clock_never_runs_ahead_of_the_next_mark() -> None:
+    playout = Playout()
+    first, _ = playout.sent("i1", "r1", SECOND, 0.0)
+    playout.sent("i1", "r1", SECOND, 0.0)
+    assert playout.heard_ms("i1", 60.0) == 1000  # the first piece has not been played, Twilio says
+    playout.reached(first)
+    assert playout.heard_ms("i1", 0.2) == 1000  # and now it has, whatever the clock says
+    assert playout.heard_ms("i1", 60.0) == 2000
+
+
+def test_items_are_played_one_after_the_other() -> None:
+    playout = Playout()
+    playout.sent("i1", "r1", SECOND, 0.0)
+    playout.sent("i2", "r2", SECOND, 0.0)
+    assert playout.heard_ms("i2", 0.75) == 0
+    assert playout.heard_ms("i2", 1.5) == 500
+
+
+def test_a_pause_between_two_pieces_is_not_counted_as_played() -> None:
+    playout = Playout()
+    mark, _ = playout.sent("i1", "r1", SECOND, 0.0)
+    playout.reached(mark)
+    playout.sent("i2", "r1", SECOND, 5.0)
+    assert playout.heard_ms("i2", 5.25) == 250
+
+
+def test_it_is_quiet_once_every_mark_is_back() -> None:
+    playout = Playout()
+    assert not playout.audible(0.0)
+    mark, _ = playout.sent("i1", "r1", SECOND, 0.0)
+    assert playout.audible(1.5)  # a little late
+    playout.reached(mark)
+    assert not playout.audible(1.5)
+
+
+def test_a_mark_that_is_lost_keeps_nobody_waiting() -> None:
+    playout = Playout()
+    playout.sent("i1", "r1", SECOND, 0.0)
+    assert playout.audible(1.0 + LATE_MARK_SECONDS - 0.1)
+    assert not playout.audible(1.0 + LATE_MARK_SECONDS)
+
+
+def test_clearing_tells_what_was_cut_and_where() -> None:
+    playout = Playout()
+    done, _ = playout.sent("i1", "r1", SECOND, 0.0)
+    playout.reached(done)
+    playout.sent("i2", "r1", 3 * SECOND, 1.0)
+    playout.sent("i3", "r1", SECOND, 1.0)
+    assert playout.clear(2.5) == [("i2", 1500), ("i3", 0)]
+    assert not playout.audible(2.5)
+
+
+def test_marks_that_a_clear_brings_back_prove_nothing() -> None:
+    playout = Playout()
+    mark, _ = playout.sent("i1", "r1", 10 * SECOND, 0.0)
+    playout.clear(1.0)
+    playout.reached(mark)
+    assert playout.heard_ms("i1", 1.0) == 1000
+
+
+def test_what_was_cut_off_is_not_heard_later_and_not_cut_again() -> None:
+    playout = Playout()
+    playout.sent("i1", "r1", 10 * SECOND, 0.0)
+    playout.clear(1.0)
+    assert playout.heard_ms("i1", 30.0) == 1000
+    playout.sent("i2", "r2", 10 * SECOND, 30.0)
+    assert playout.clear(31.0) == [("i2", 1000)]
+
+
+def test_after_a_clear_the_next_item_is_heard_at_once() -> None:
+    playout = Playout()
+    playout.sent("i1", "r1", 100 * SECOND, 0.0)
+    playout.clear(1.0)
+    mark, _ = playout.sent("i2", "r2", SECOND, 1.0)
+    assert mark.startswith("a1-")
+    assert playout.heard_ms("i2", 1.5) == 500
+
+
+@given(st.text())
+def test_strange_marks_change_nothing(mark: str) -> None:
+    playout = Playout()
+    playout.sent("i1", "r1", SECOND, 0.0)
+    if mark != "a0-1":
+        playout.reached(mark)
+    assert playout.heard_ms("i1", 0.0) == 0
+    assert playout.heard_ms(mark, 0.0) == playout.sent_ms(mark) == 0 or mark == "i1"
+
+
+class AnyPlayout(RuleBasedStateMachine):
+    """Whatever is sent, reached and cleared, in whatever order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.playout = Playout()
+        self.now = 0.0
+        self.marks: list[str] = []
+        self.heard: dict[str, int] = {}
+        self.cut: set[str] = set()
+
+    @rule(item=st.sampled_from("abc"), size=st.integers(0, 40_000))
+    def send(self, item: str, size: int) -> None:
+        if item not in self.cut:  # of a response that was cut no more is sent
+            self.marks.append(self.playout.sent(item, "r", size, self.now)[0])
+
+    @rule(seconds=st.floats(0, 5))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(data=st.data())
+    def mark_returns(self, data: st.DataObject) -> None:
+        if self.marks:
+            self.playout.reached(data.draw(st.sampled_from(self.marks)))
+
+    @rule()
+    def clear(self) -> None:
+        for item, heard in self.playout.clear(self.now):
+            assert item not in self.cut
+            assert 0 <= heard < self.playout.sent_ms(item)
+            self.cut.add(item)
+        assert not self.playout.audible(self.now)
+
+    @invariant()
+    def never_more_heard_than_sent_and_never_less_than_before(self) -> None:
+        for item in "abc":
+            heard = self.playout.heard_ms(item, self.now)
+            assert self.heard.get(item, 0) <= heard <= self.playout.sent_ms(item)
+            self.heard[item] = heard
+
+
+TestAnyPlayout = AnyPlayout.TestCase
