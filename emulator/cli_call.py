@@ -20,7 +20,7 @@ from emulator.place_call import NotPlacedError, Order
 from emulator.recordings import Library, Recording, SpeechUnavailable
 from emulator.running import Running
 
-_DEFAULT_LINES = ("opening-hours", "price", "thanks")
+DEFAULT_LINES = ("opening-hours", "price", "thanks")
 
 
 @click.command(
@@ -64,7 +64,7 @@ def call(
     """
     library = Library.shipped()
     own = _own_speech(wav, say, library)
-    speech = own or [library[name] for name in _DEFAULT_LINES]
+    speech = own or [library[name] for name in DEFAULT_LINES]
     out = terminal.console(stderr=as_json)
     with _system(out) as system:
         try:

@@ -5,7 +5,7 @@ import click
 from callbot.calls import ENGINES, EngineName
 from callbot.errors import CallbotError
 from callbot.settings import Settings
-from callbot.twilio_rest import TwilioRest
+from callbot.twilio_rest import TwilioRest, refusal
 from emulator import cli_system, numbers
 
 
@@ -76,5 +76,8 @@ def _twilio_settings(*also: str) -> Settings:
 
 def _refused(exc: CallbotError) -> click.ClickException:
     # Twilio's own words, which the product keeps out of its logs because they repeat the number.
-    words = getattr(exc.__cause__, "msg", "")
+    cause = exc.__cause__
+    words = getattr(cause, "msg", "")
+    if cause is not None and not words and len(cause.args) > 1:
+        words = refusal(cause.args[1].text).get("message", "")
     return click.ClickException(f"{exc}: {words}" if words else str(exc))

@@ -78,9 +78,10 @@ class CallerStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallerStopped:
-    """The caller ended an utterance; `item` as in CallerSaid."""
+    """The caller ended an utterance, which is noticed only after some silence; `item` as in CallerSaid."""
 
     item: str = ""
+    speech_end: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

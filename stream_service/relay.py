@@ -116,6 +116,9 @@ class Relay:
             self._carrier.release()
             while not self._session.finished:
                 self._step()
+        except Exception:  # this call's thread ends here; `/call-flow` gives the call a new stream
+            log.exception("the relay failed", extra={"callSid": self._call.sid})
+            self._reason = "relay failed"
         finally:
             self._engine.close()
             self._voice.close()

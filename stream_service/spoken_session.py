@@ -49,6 +49,7 @@ from stream_service.tools import Ending, Transfer
 from stream_service.transcript import Transcript, heard_of
 
 FILLER_SECONDS = 1.8  # after the caller's last word; the carrier needs a moment to begin to speak
+RESULT_SECONDS = 4.0  # more for the recogniser, once the wait for it has been bridged
 STALL_SECONDS = 3.8  # without any sign of progress the model is given up: an apology within 4 s
 HEARD_SECONDS = 0.4  # how long to wait for what was heard, before the clock's estimate is taken
 UNCLEAR_SECONDS = 0.4  # a shorter sound that could not be made out was a cough
@@ -67,6 +68,8 @@ class SpokenSession(CallSession):
         self._chat_waits: float | None = None  # the chat begins when it is known what was heard, or at this time
         self._speech_end: float | None = None
         self._utterances = 0  # the caller's, begun and neither understood nor given up yet
+        self._result_due: float | None = None  # by when the recogniser should have understood the caller
+        self._result_late = False
         self._goodbye_since: float | None = None
         self._store_down = False
         self._failures = 0
@@ -84,16 +87,18 @@ class SpokenSession(CallSession):
                 return [note, *self._end(reason, self.text(self.agent.apology) + self.text(self.agent.closing), now)]
             case CallerStarted():
                 self._utterances += 1
+                self._result_due = None
                 return [CallerActive()]
-            case CallerStopped():
-                self._speech_end = now
+            case CallerStopped(speech_end=speech_end):
+                self._speech_end = speech_end or now
+                self._result_due, self._result_late = self._speech_end + FILLER_SECONDS, False
             case CallerSaying(text):
                 return self._caller_saying(text, now)
             case CallerSaid(text, speech_end):
-                self._utterances = max(0, self._utterances - 1)
+                self._utterances, self._result_due = max(0, self._utterances - 1), None
                 return self._caller_said(text, speech_end or now, now)
             case CallerUnclear(seconds):
-                self._utterances = max(0, self._utterances - 1)
+                self._utterances, self._result_due = max(0, self._utterances - 1), None
                 return self._unclear(seconds, now)
             case HeardSoFar(turn, sentences, since):
                 return self._heard(turn, sentences, since, now)
@@ -331,6 +336,8 @@ class SpokenSession(CallSession):
     def _mind_the_time(self, now: float) -> list[Command]:
         if self._chat_waits is not None and now >= self._chat_waits:
             return self._think_if_waiting(now)
+        if self._result_due is not None and now >= self._result_due:
+            return self._bridge_recognition(now)
         answer = self._answer
         if answer and self._store_down and answer.complete and answer.is_due(now):
             return self._hand_over_the_rest(answer)
@@ -344,6 +351,15 @@ class SpokenSession(CallSession):
             if not answer.spoken and now >= due:
                 return self._fill(answer, now)
         return super()._mind_the_time(now)
+
+    def _bridge_recognition(self, now: float) -> list[Command]:
+        """The caller has finished, but what was said is not known yet: a word, and after a while a question."""
+        phrase = self.agent.repeat_please if self._result_late else self.agent.fillers[0]
+        self._result_due = None if self._result_late else now + RESULT_SECONDS
+        self._result_late = True
+        if self._ending or self._answer_busy(now):
+            return []
+        return [Note("slow recognition", {}, "WARNING"), *self._announce(self.text(phrase), now)]
 
     def _fill(self, answer: AnswerInProgress, now: float) -> list[Command]:
         """A word to bridge the wait; `/call-flow` then fetches the answer from its first sentence on."""

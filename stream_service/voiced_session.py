@@ -49,8 +49,9 @@ from stream_service.tools import Ending, Transfer
 from stream_service.transcript import Transcript
 
 FIRST_SOUND_SECONDS = 2.6  # after the caller's last word; longer would be unexplained silence
-GREETING_SECONDS = 6.0  # for the first sound of a session of our own asking
+UNASKED_SECONDS = 6.0  # for something said of our own accord, while it is the caller's turn
 GOODBYE_SECONDS = 15.0  # from the wish to end to the end, whatever happens
+GO_ON = "You were cut off by a disturbance on the line. Go on where you were cut off."
 LAST_WORD = "bye"  # the mark behind the goodbye, or behind the announcement of a transfer
 REQUESTED = "requested"  # a response that we asked for and that has no name yet
 TOO_LATE = "conversation_already_has_active_response"  # OpenAI's refusal of a second one
@@ -72,7 +73,6 @@ class VoicedSession(CallSession):
         self._wanted: deque[str] = deque(maxlen=WAITING_LINE)
         self._spoke = False  # the active or last response has made a sound
         self._speaking = False  # the caller is
-        self._sound_due: float | None = None  # by when the bot must be heard
         self._quiet_since = now
         self._idle_prompts = 0
         self._cut_off = False  # the vendor was lost in the middle of a response
@@ -84,6 +84,8 @@ class VoicedSession(CallSession):
         self._speech_end: float | None = None
         self._goodbye_due: float | None = None
         self._after_last_word: HandOver | Finish | None = None
+        # By when the bot must be heard: nobody likes to be answered by silence.
+        self._sound_due = None if self._owed(resumed=False) is None else now + FIRST_SOUND_SECONDS
 
     def _react(self, event: Event, now: float) -> list[Command]:
         match event:
@@ -93,8 +95,8 @@ class VoicedSession(CallSession):
                 return self._fail(code, retryable, now)
             case CallerStarted():
                 return self._caller_started(now)
-            case CallerStopped(item):
-                return self._caller_stopped(item, now)
+            case CallerStopped(item, speech_end):
+                return self._caller_stopped(item, speech_end or now, now)
             case CallerSaid(text, _, item):
                 return self._caller_said(text, item)
             case ResponseStarted(response):
@@ -122,19 +124,20 @@ class VoicedSession(CallSession):
     # --- the session begins ---
 
     def _ready(self, resumed: bool, now: float) -> list[Command]:
+        owed = self._owed(resumed)
+        if owed is not None:
+            self._wanted.append(owed)
+        return [Note("engine ready", {"resumed": resumed}), *self._next(now)]
+
+    def _owed(self, resumed: bool) -> str | None:
+        """The instructions for what the caller waits to hear as a session begins; None: it is the caller's turn."""
         last = self.transcript.last
         if last is None:
-            self._wanted.append(say_exactly(self.greeting))
-        elif last.role == "caller" and last.text:
-            self._wanted.append("")
-        elif self._cut_off or (
-            not resumed and last.role == "agent" and not last.interrupted and last.heard != last.text
-        ):
-            self._wanted.append("You were cut off by a disturbance on the line. Go on where you were cut off.")
-        else:
-            return [Note("engine ready", {"resumed": resumed})]
-        self._sound_due = self._sound_due or now + GREETING_SECONDS
-        return [Note("engine ready", {"resumed": resumed}), *self._next(now)]
+            return say_exactly(self.greeting)
+        if last.role == "caller" and last.text:
+            return ""
+        unheard = not resumed and last.role == "agent" and not last.interrupted and last.heard != last.text
+        return GO_ON if self._cut_off or unheard else None
 
     def _lost(self, reason: str, now: float) -> list[Command]:
         note = Note("engine lost", {"reason": reason}, "WARNING")
@@ -166,13 +169,13 @@ class VoicedSession(CallSession):
         ]
         return [ClearPlayback(response), Note("interrupted"), *(KeepTurn(turn) for turn in turns)]
 
-    def _caller_stopped(self, item: str, now: float) -> list[Command]:
+    def _caller_stopped(self, item: str, speech_end: float, now: float) -> list[Command]:
         if self._ending:
             return []
-        self._speaking, self._speech_end = False, now
-        self._sound_due, self._quiet_since = now + FIRST_SOUND_SECONDS, now
+        self._speaking, self._speech_end = False, speech_end
+        self._sound_due, self._quiet_since = speech_end + FIRST_SOUND_SECONDS, now
         turn = self.transcript.add("caller", "", now)
-        self.transcript.stamp(turn.n, speech_end=now)
+        self.transcript.stamp(turn.n, speech_end=speech_end)
         self._caller_turns[item] = turn.n
         return []
 
@@ -253,7 +256,8 @@ class VoicedSession(CallSession):
             return []
         instructions = self._wanted.popleft()
         self._active, self._requested, self._spoke = REQUESTED, instructions, False
-        self._sound_due = self._sound_due or now + GREETING_SECONDS
+        patience = FIRST_SOUND_SECONDS if self._after_last_word else UNASKED_SECONDS
+        self._sound_due = self._sound_due or now + patience
         return [RequestResponse(instructions)]
 
     def _tool_answered(self, event: ToolResult, now: float) -> list[Command]:

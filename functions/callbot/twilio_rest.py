@@ -5,6 +5,7 @@ What a call is told to do is decided elsewhere.
 """
 
 import functools
+import json
 import random
 import time
 from collections.abc import Callable
@@ -155,12 +156,24 @@ class _AtAddress:
 
 
 def _translated(exc: Exception) -> RemoteError:
-    status = getattr(exc, "status", 0)
-    code = str(getattr(exc, "code", None) or (TOO_MANY if status == 429 else status or ""))
+    status, code = getattr(exc, "status", 0), getattr(exc, "code", None)
+    if not status and len(exc.args) > 1:
+        # Lists raise another exception than the rest of the SDK, with the bare response as its second argument.
+        status, code = exc.args[1].status_code, refusal(exc.args[1].text).get("code")
+    code = str(code or (TOO_MANY if status == 429 else status or ""))
     if code in _GONE:
         return CallGoneError(code)
     # Twilio's message repeats the number it is about, so only its code is kept.
     return RemoteError("twilio", "refused", code=code, retryable=code == TOO_MANY or status >= 500)
+
+
+def refusal(text: str) -> dict[str, Any]:
+    """The body of a refused request: `code`, `message`, … (Twilio: REST API); empty when it cannot be read."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _never_left(exc: BaseException) -> bool:

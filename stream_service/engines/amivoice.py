@@ -68,6 +68,7 @@ class AmivoiceEngine:
         self._utterances: deque[_Utterance] = deque()  # begun, and not answered by a result yet
 
     def start(self) -> None:
+        self._journal.need_from(0)
         self._vendor.open(0.0)
         self._chat.warm_up()
 
@@ -149,9 +150,10 @@ class AmivoiceEngine:
                     self._journal.need_from(self._position(ms))
                 return [CallerStarted()]
             case wire.SpeechEnded(ms):
+                end = self._position(ms)
                 if self._utterances:
-                    self._utterances[-1].end = self._position(ms)
-                return [CallerStopped()]
+                    self._utterances[-1].end = end
+                return [CallerStopped(speech_end=now - _seconds(self._journal.position - end))]
             case wire.Interim(text):
                 return [CallerSaying(text)] if text else []
             case wire.Final():
@@ -197,6 +199,8 @@ class AmivoiceEngine:
 
     def _stop_feeding(self) -> None:
         with self._lock:
+            if self._feeding:
+                self._journal.need_from(self._journal.position)  # what nobody hears now, the next session does
             self._feeding = None
 
     def _position(self, ms: int) -> int:

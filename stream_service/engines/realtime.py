@@ -99,6 +99,7 @@ class RealtimeEngine:
         self._ready_before = False
 
     def start(self) -> None:
+        self._journal.need_from(0)
         self._vendor.open(0.0)
 
     # --- audio, on the pump's thread ---
@@ -108,7 +109,7 @@ class RealtimeEngine:
         if payload is None:
             return False
         with self._lock:
-            self._journal.append(payload, len(payload) * 3 // 4)
+            self._journal.append(payload, _size(payload))
             if self._feeding:
                 self._feeding.send_audio(wire.APPEND_PREFIX + payload + wire.APPEND_SUFFIX)
         return True
@@ -121,8 +122,7 @@ class RealtimeEngine:
         with self._lock:
             if response in self._dropped:
                 return True
-            size = len(payload) * 3 // 4 - payload[-2:].count(b"=")
-            mark, first = self._playout.sent(item, response, size, self._clock())
+            mark, first = self._playout.sent(item, response, _size(payload), self._clock())
             self._carrier.send_audio(self._media_prefix + payload + twilio_media.MEDIA_SUFFIX)
             self._carrier.send_text(twilio_media.mark(self._stream_sid, mark))
         if first:
@@ -166,7 +166,7 @@ class RealtimeEngine:
                 return [CallerStarted()]
             case wire.SpeechStopped(ms, item):
                 self._ends[item] = self._base + ms * BYTES_PER_MS
-                return [CallerStopped(item)]
+                return [CallerStopped(item, now - wire.SILENCE_MS / 1000)]
             case wire.CallerTranscript(item, text):
                 with self._lock:
                     self._journal.settled(self._ends.pop(item, self._journal.position))
@@ -267,8 +267,15 @@ class RealtimeEngine:
 
     def _stop_feeding(self) -> None:
         with self._lock:
+            if self._feeding:
+                self._journal.need_from(self._journal.position)  # what nobody hears now, the next session does
             self._feeding = None
 
     def _send(self, event: bytes) -> None:
         if self._vendor.link:
             self._vendor.link.send_text(event)
+
+
+def _size(payload: bytes) -> int:
+    """How many bytes a base64 payload stands for."""
+    return len(payload) * 3 // 4 - payload[-2:].count(b"=")

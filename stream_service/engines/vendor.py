@@ -5,6 +5,7 @@ websocket-client opens the socket (proxies, TLS, redirects, HTTP errors); from t
 
 import logging
 import ssl
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 
@@ -44,6 +45,8 @@ class VendorConnection:
         self._tries = 0
         self._opened_at = 0.0
         self._retry_at: float | None = None
+        self._lock = threading.Lock()  # between `_connect` on a thread of the pool and the call's
+        self._unclaimed: Link | None = None  # open, and the call's thread has not come to know of it
         self._closed = False
 
     def open(self, now: float) -> bool:
@@ -67,6 +70,8 @@ class VendorConnection:
 
     def opened(self, link: Link, now: float) -> None:
         self.link, self._opened_at = link, now
+        with self._lock:
+            self._unclaimed = None
 
     def drop(self) -> None:
         """Give the connection up; what still comes of it is old news."""
@@ -76,7 +81,10 @@ class VendorConnection:
         self.link = None
 
     def close(self) -> None:
-        self._closed = True
+        with self._lock:
+            self._closed = True
+        if self._unclaimed:
+            self._unclaimed.abort()
         if self.link:
             self.link.close()
         self.link = None
@@ -109,6 +117,11 @@ class VendorConnection:
             )
         except (PumpStoppedError, OSError, websocket.WebSocketException) as exc:
             self._post(FromVendor(epoch, VendorRefused(_refusal(self._service, exc))))
+            return
+        with self._lock:
+            self._unclaimed = link
+        if self._closed:
+            link.abort()
             return
         self._post(FromVendor(epoch, VendorOpened(link)))
 

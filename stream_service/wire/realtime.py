@@ -14,17 +14,9 @@ from callbot.errors import RemoteError
 from stream_service.events import ToolCall
 from stream_service.wire.json_text import text
 
+SILENCE_MS = 500  # after which an utterance counts as over; `speech_stopped` comes so much after the last word
 APPEND_PREFIX = b'{"type":"input_audio_buffer.append","audio":"'
 APPEND_SUFFIX = b'"}'
-# Errors that leave the session as it was (OpenAI answers them to requests that came a moment too late).
-BENIGN_ERRORS = frozenset(
-    {
-        "response_cancel_not_active",
-        "conversation_already_has_active_response",
-        "input_audio_buffer_commit_empty",
-        "item_truncate_invalid_item_id",
-    }
-)
 # No new connection can mend these.
 FATAL_ERRORS = frozenset(
     {
@@ -203,7 +195,7 @@ def session_update(
                         "type": "server_vad",
                         "threshold": 0.6,  # telephone lines are noisy; the default of 0.5 hears breath as speech
                         "prefix_padding_ms": 300,
-                        "silence_duration_ms": 500,
+                        "silence_duration_ms": SILENCE_MS,
                         "create_response": True,
                         "interrupt_response": True,
                     },

@@ -6,8 +6,16 @@ import sqlite3
 
 import pytest
 
-from emulator.amivoice_faults import Drop, RefuseStart
-from emulator.openai.faults import CleanCut, DropConnection, FailResponse, RefuseHandshake, Stall, StreamError
+from emulator.amivoice_faults import Drop, RefuseStart, SlowResults
+from emulator.openai.faults import (
+    CleanCut,
+    DropConnection,
+    FailResponse,
+    MissingResponse,
+    RefuseHandshake,
+    Stall,
+    StreamError,
+)
 from emulator.twilio import Do, HangUp, Listen, StayUntilEnd, Wait
 from tests.calls.system import System, until
 from tests.calls.test_good_calls import ASKED_TO_END, words
@@ -230,4 +238,30 @@ def test_a_store_that_is_down_is_not_heard_and_gets_everything_later(system: Sys
     record = system.ended(call.sid)
     assert record["endReason"] == ASKED_TO_END
     assert any("お子様は半額" in turn["text"] for turn in record["turns"])
+    assert report.longest_unexplained_silence <= 3.0
+
+
+def test_a_slow_recogniser_is_bridged_with_a_word(system: System) -> None:
+    system.amivoice.faults.next(SlowResults(seconds=3.5))
+    call = system.dial("amivoice", Listen(), system.says("price"), Listen(until_quiet=3.5), HangUp())
+    report = call.wait(40)
+
+    assert "少々お待ちください。" in words(report)
+    assert "円" in words(report)
+    assert report.longest_unexplained_silence <= 3.0
+
+
+def test_a_model_that_never_answers_is_bridged_and_asked_again(system: System) -> None:
+    call = system.dial(
+        "realtime",
+        Listen(),
+        Do(lambda _: system.openai.faults.next(MissingResponse())),
+        system.says("price"),
+        Listen(until_quiet=2.0),
+        HangUp(),
+    )
+    report = call.wait(40)
+
+    assert "少々お待ちください。" in words(report)
+    assert "円" in words(report), "the new session answers what the old one left unanswered"
     assert report.longest_unexplained_silence <= 3.0

@@ -94,6 +94,7 @@ class Scene:
     def __post_init__(self) -> None:
         self.commands: list[Command] = []
         self.last: list[Command] = []
+        self._kept: dict[int, Turn] = {}
         self.on_command: Callable[[Command], None] = lambda _: None
         self._requested = False  # a response has been asked for and has neither ended nor been refused
         self._responding = False  # a response is known to be made
@@ -112,15 +113,15 @@ class Scene:
             self.commands.append(command)
             self._check(command, is_last=position == len(self.last) - 1)
             self.on_command(command)
-        assert self.session.finished == any(isinstance(c, Finish | HandOver) for c in self.commands)
+        assert self.session.finished == (bool(self.commands) and isinstance(self.commands[-1], Finish | HandOver))
         return self.last
 
-    def wait(self, seconds: float) -> list[Command]:
+    def wait(self, seconds: float, tick: float = 0.2) -> list[Command]:
         """So much time passes with nothing but ticks; all that is ordered meanwhile."""
         ordered: list[Command] = []
         until = self.now + seconds
         while self.now < until - 1e-9 and not self.session.finished:
-            ordered += self.happens(Tick(), after=min(0.2, until - self.now))
+            ordered += self.happens(Tick(), after=min(tick, until - self.now))
         return ordered
 
     def all(self, kind: type[C]) -> list[C]:
@@ -128,10 +129,9 @@ class Scene:
 
     def turns(self) -> list[Turn]:
         """The turns as they are in the store: the last version of each that was kept."""
-        return sorted({command.turn.n: command.turn for command in self.all(KeepTurn)}.values(), key=lambda t: t.n)
+        return [self._kept[n] for n in sorted(self._kept)]
 
     def _check(self, command: Command, *, is_last: bool) -> None:
-        known = {turn.n for turn in self.turns()}
         match command:
             case Finish(reason, hang_up):
                 assert is_last
@@ -145,12 +145,12 @@ class Scene:
                 if step and step.step == "goodbye":
                     assert any(isinstance(c, KeepEnding) for c in self.commands)
             case StartChat(turn, messages):
-                assert turn in known
+                assert turn in self._kept
                 assert self.transcript[turn].role == "agent"
                 assert messages[0]["role"] == "system"
                 assert all(m.get("content") or m.get("tool_calls") for m in messages), messages
             case Speak(turn, sentences, _):
-                assert turn in known | {self.session.transcript.last.n if self.session.transcript.last else 0}
+                assert turn in self.transcript
                 assert sentences
                 assert all(sentences)
             case RequestResponse():
@@ -160,6 +160,7 @@ class Scene:
             case Note(fields=fields):
                 assert not fields.keys() - logs.FIELDS
             case KeepTurn(turn):
+                self._kept[turn.n] = turn
                 assert turn.heard is None or turn.role == "caller" or turn.text.startswith(turn.heard), turn
             case _:
                 pass

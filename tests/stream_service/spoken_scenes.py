@@ -21,7 +21,7 @@ from stream_service.events import (
 from stream_service.spoken_session import SpokenSession
 from stream_service.transcript import Transcript
 
-GREETING_SECONDS = spoken_seconds(AGENT.greeting)
+UNASKED_SECONDS = spoken_seconds(AGENT.greeting)
 
 
 def spoken(earlier: list[Turn] | None = None, agent: Agent = AGENT, **fields: Any) -> Scene:
@@ -35,7 +35,7 @@ def greeted(**fields: Any) -> Scene:
     """The greeting has been heard to its end."""
     scene = spoken(**fields)
     scene.happens(EngineReady(resumed=False))
-    scene.wait(GREETING_SECONDS + 1)
+    scene.wait(UNASKED_SECONDS + 1)
     return scene
 
 

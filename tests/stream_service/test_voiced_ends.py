@@ -72,7 +72,7 @@ def test_a_goodbye_whose_end_is_never_confirmed_ends_the_call_all_the_same() -> 
 def test_the_caller_cannot_talk_over_the_goodbye() -> None:
     scene = saying_goodbye()
     assert scene.happens(CallerStarted(), after=0.5) == []
-    assert scene.happens(CallerStopped("c9"), after=0.5) == []
+    assert scene.happens(CallerStopped(item="c9"), after=0.5) == []
     assert scene.happens(CallerSaid("あの", item="c9")) == []
     one(scene.happens(ResponseEnded("r2", "completed")), MarkPlayback)
 
@@ -220,7 +220,7 @@ def test_the_warning_waits_until_nobody_speaks() -> None:
     scene = greeted(max_duration_seconds=120)
     scene.happens(CallerStarted())
     none(scene.wait(100), RequestResponse)
-    scene.happens(CallerStopped("c1"))
+    scene.happens(CallerStopped(item="c1"))
     scene.hears_out(scene.answers("r1", "i1", "はい。", 1000))
     assert "time warning" in notes(scene.wait(1) + scene.commands)
 

@@ -35,7 +35,7 @@ from stream_service.events import (
     ToolResult,
 )
 from stream_service.tools import Ending, Transfer
-from stream_service.voiced_session import FIRST_SOUND_SECONDS, GREETING_SECONDS, WAITING_LINE, say_exactly
+from stream_service.voiced_session import FIRST_SOUND_SECONDS, UNASKED_SECONDS, WAITING_LINE, say_exactly
 
 BUSY = RequestRefused("conversation_already_has_active_response")
 
@@ -55,7 +55,7 @@ def test_the_model_is_asked_to_say_the_greeting() -> None:
 def test_a_turn_is_the_models_own_doing() -> None:
     scene = greeted()
     assert CallerActive() in scene.happens(CallerStarted(), after=0.5)
-    scene.happens(CallerStopped("c1"), after=1.0)
+    scene.happens(CallerStopped(item="c1"), after=1.0)
     scene.happens(ResponseStarted("r1"), after=0.3)
     scene.happens(AgentWords("r1", "i1", "三千円"))  # words may come before their sound
     mark = scene.sounds("i1", 1000, response="r1", after=0.2)
@@ -89,7 +89,7 @@ def test_words_come_in_pieces() -> None:
 def test_an_utterance_that_could_not_be_written_down_is_no_turn() -> None:
     scene = greeted()
     scene.happens(CallerStarted())
-    scene.happens(CallerStopped("c1"), after=1.0)
+    scene.happens(CallerStopped(item="c1"), after=1.0)
     none(scene.happens(CallerSaid("", item="c1")), KeepTurn)
     none(scene.happens(CallerSaid("はい", item="unheard-of")), KeepTurn)
 
@@ -143,7 +143,7 @@ def test_marks_that_a_clear_brings_back_do_not_make_the_turn_heard() -> None:
     scene.wait(1.0)
     scene.happens(CallerStarted())
     scene.happens(PlaybackReached(mark))
-    scene.happens(CallerStopped("c2"), after=1.0)
+    scene.happens(CallerStopped(item="c2"), after=1.0)
     scene.wait(2.0)
     assert scene.transcript[3].heard == "大人"
 
@@ -157,7 +157,7 @@ def test_the_first_sound_of_a_response_that_was_just_dropped_is_no_turn() -> Non
     scene.happens(AgentAudioStarted("r1", "i1"))
     scene.happens(AgentWords("r1", "i1", "三千円です。"))
     scene.happens(ResponseEnded("r1", "cancelled"))
-    scene.happens(CallerStopped("c2"), after=1.0)
+    scene.happens(CallerStopped(item="c2"), after=1.0)
     scene.wait(1.0)
     assert not [turn for turn in scene.turns() if turn.text == "三千円です。" and turn.heard == turn.text]
 
@@ -195,7 +195,7 @@ def test_what_we_want_said_waits_until_the_caller_has_finished() -> None:
     commands = scene.happens(Digit("5"))
     assert TellModel("(the caller pressed the key 5)") in commands
     none(commands, RequestResponse)
-    one(scene.happens(CallerStopped("c1"), after=0.5) + scene.happens(Tick()), RequestResponse)
+    one(scene.happens(CallerStopped(item="c1"), after=0.5) + scene.happens(Tick()), RequestResponse)
 
 
 def test_a_response_of_the_models_own_that_came_first_delays_ours() -> None:
@@ -309,7 +309,7 @@ def test_a_first_sound_in_time_is_no_delay() -> None:
 def test_a_greeting_that_does_not_come_is_not_waited_for_for_ever() -> None:
     scene = voiced()
     scene.happens(EngineReady(resumed=False))
-    step = step_of(scene.wait(GREETING_SECONDS + 0.2))
+    step = step_of(scene.wait(UNASKED_SECONDS + 0.2))
     assert (step.step, step.say) == ("resume", AGENT.resume)
 
 

@@ -84,7 +84,7 @@ def greeted(**fields: Any) -> VoicedScene:
 def says(scene: VoicedScene, text: str, item: str = "c1") -> None:
     """The caller says something; the vendor writes it down a moment later."""
     scene.happens(CallerStarted(), after=0.5)
-    scene.happens(CallerStopped(item), after=1.0)
+    scene.happens(CallerStopped(item=item), after=1.0)
     scene.happens(CallerSaid(text, item=item), after=0.2)
 
 
