@@ -12,7 +12,7 @@ help: ## list what can be made
 setup: $(READY) ## install into .venv what pyproject.toml and requirements-dev.txt say (only when they have changed)
 
 dev: setup ## serve everything on one port, with an emulator for each vendor without a key
-	@$(BIN)/callbot dev
+	@$(BIN)/callbot dev --reload
 
 demo: setup ## four emulated calls with real speech, each shown as it happens; about a minute
 	@$(BIN)/python -m emulator.demo

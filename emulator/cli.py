@@ -49,7 +49,8 @@ A vendor whose key is absent is emulated: TWILIO_ACCOUNT_SID with TWILIO_AUTH_TO
 OPENAI_API_KEY, AMIVOICE_API_KEY. With a real Twilio account, PUBLIC_URL is the https
 address of a tunnel to this port.""",
 )
-def dev() -> None:
+@click.option("--reload", is_flag=True, help="Start the server anew when its code or its agents change.")
+def dev(reload: bool) -> None:
     """Serve functions and stream on one port (PORT, default 3000)."""
     out = terminal.console()
     wanted = cli_system.wishes(local.environment())
@@ -64,6 +65,7 @@ def dev() -> None:
         signal.signal(stopping, leave)
     system = cli_system.on_port(
         wanted,
+        reload=reload,
         output=lambda line: _print_log(out, line),
         on_restart=lambda status: out.print(f"[yellow]the server died ({status}) and is started again[/]"),
     )

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from callbot.agents import DEFAULT_FILE
 from callbot.errors import ConfigError
 from callbot.settings import Part, Settings
 from emulator import processes, vendors
@@ -91,17 +92,19 @@ def wishes(env: Mapping[str, str], *, emulate_twilio: bool = False, port: int | 
 class LocalSystem:
     """`callbot dev`: emulators as threads of this process, the product as a child process.
 
-    `output` gets the product's log lines; `on_restart` is called with the exit status when it had to be started again.
-    Raises PortTakenError.
+    `reload`: the product starts anew when its code or its agents change; calls are handed over. `output` gets its log
+    lines; `on_restart` is called with the exit status when it had to be started again. Raises PortTakenError.
     """
 
     def __init__(
         self,
         wanted: Wishes,
         *,
+        reload: bool = False,
         output: Callable[[str], None] | None = None,
         on_restart: Callable[[int], None] | None = None,
     ) -> None:
+        self._reload = ("--reload", f"--reload-extra-file={DEFAULT_FILE}") if reload else ()
         self.settings = settings = wanted.settings
         self._wanted = wanted
         self._output = output
@@ -129,7 +132,10 @@ class LocalSystem:
             self.product = Supervised(
                 "callbot",
                 processes.gunicorn(
-                    "emulator.local_app:create_app()", self._listener, "--config=python:stream_service.gunicorn_conf"
+                    "emulator.local_app:create_app()",
+                    self._listener,
+                    "--config=python:stream_service.gunicorn_conf",
+                    *self._reload,
                 ),
                 env={**self._wanted.env, **self.vendors.settings(), "PORT": str(self.port)},
                 listener=self._listener,

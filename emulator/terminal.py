@@ -14,7 +14,7 @@ from rich.markup import escape
 _SLOW_SECONDS = 3.0
 _WIDTH = 120  # of a table, where no terminal says how wide it is
 _SEVERITY_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
-_LOG_FIELDS_HIDDEN = {"severity", "message", "time", "logger"}
+_LOG_FIELDS_HIDDEN = {"severity", "message", "event", "time", "logger"}
 
 
 def console(*, stderr: bool = False) -> Console:

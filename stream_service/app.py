@@ -53,7 +53,9 @@ def create_app(env: Mapping[str, str] | None = None, services: Services | None =
 
     @app.errorhandler(HTTPException)
     def in_json(error: HTTPException) -> ResponseReturnValue:
-        return jsonify(error=error.name.lower()), error.code or 500
+        headers = dict(error.get_headers())
+        del headers["Content-Type"]  # a 405 has to say what is allowed
+        return jsonify(error=error.name.lower()), error.code or 500, headers
 
     sock = Sock(app)
 

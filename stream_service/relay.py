@@ -125,7 +125,8 @@ class Relay:
             self._carrier.close()
             self._keep_stream(lost_at=wall_clock())
             self._services.live.leave(key)
-        self._note(Note("stream closed", {"reason": self._reason, "generation": self._state.generation}))
+        closed = {"reason": self._reason, "generation": self._state.generation}
+        self._note(Note("stream closed", {**closed, "frames": self._carrier.stats.messages_in}))
         return self._reason
 
     def _step(self) -> None:
@@ -148,7 +149,8 @@ class Relay:
             case Text(data):
                 return self._from_carrier(data)
             case Binary():
-                return []  # Twilio sends none
+                log.debug("a binary message, which Twilio never sends", extra={"callSid": self._call.sid})
+                return []
             case Lost(reason=reason):
                 log.debug("carrier lost: %s", item.detail, extra={"callSid": self._call.sid})
                 return [CarrierLost(reason)]

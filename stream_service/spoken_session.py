@@ -41,14 +41,16 @@ from stream_service.events import (
     Speak,
     StartChat,
     StoreHealth,
+    StreamStopped,
     ToolResult,
 )
-from stream_service.session import CallSession
+from stream_service.session import CALL_OVER, CallSession
 from stream_service.spoken_turn import AnswerInProgress
 from stream_service.tools import Ending, Transfer
 from stream_service.transcript import Transcript, heard_of
 
 FILLER_SECONDS = 1.8  # after the caller's last word; the carrier needs a moment to begin to speak
+LEAVING_SECONDS = 1.0  # to find out what was heard of the last words
 RESULT_SECONDS = 4.0  # more for the recogniser, once the wait for it has been bridged
 STALL_SECONDS = 3.8  # without any sign of progress the model is given up: an apology within 4 s
 HEARD_SECONDS = 0.4  # how long to wait for what was heard, before the clock's estimate is taken
@@ -70,9 +72,31 @@ class SpokenSession(CallSession):
         self._utterances = 0  # the caller's, begun and neither understood nor given up yet
         self._result_due: float | None = None  # by when the recogniser should have understood the caller
         self._result_late = False
+        self._leaving_by: float | None = None  # the call is over; by when the stream is left behind
         self._goodbye_since: float | None = None
         self._store_down = False
         self._failures = 0
+
+    def _decide(self, event: Event, now: float) -> list[Command]:
+        if self._leaving_by is not None:  # nothing else matters now, not even that Twilio closes the socket
+            match event:
+                case HeardSoFar(turn, sentences) if self._answer and self._answer.n == turn:
+                    return self._leave(now, sentences)
+            return self._leave(now) if now >= self._leaving_by else []
+        if isinstance(event, StreamStopped) and self._answer and self._answer.spoken:
+            # Whether the last words were heard to their end is not the clock's to say: `/call-flow` knows.
+            self._leaving_by = now + LEAVING_SECONDS
+            return [AskHeard(self._answer.n)]
+        return super()._decide(event, now)
+
+    def _leave(self, now: float, sentences: int = 0) -> list[Command]:
+        """The call is over, and what can be known of its last words is known."""
+        settled: list[Command] = []
+        if self._answer and sentences >= len(self._answer.sentences) and self._answer.complete:
+            heard = "".join(self._answer.sentences)
+            settled = [KeepTurn(self.transcript.change(self._answer.n, heard=heard))]
+            self._answer = None
+        return [*settled, *self._settle(now), Finish(self._ending or CALL_OVER)]
 
     def _react(self, event: Event, now: float) -> list[Command]:
         match event:
@@ -195,14 +219,15 @@ class SpokenSession(CallSession):
             return [KeepTurn(self._close_answer()), AskHeard(answer.n)]
         answer.stop(now)
         commands.append(AskHeard(answer.n))
-        if listen:
-            commands += [Listen(), Note("interrupted", {"turn": answer.n})]
-        return commands
+        return [*commands, Listen()] if listen else commands
 
     def _heard(self, turn: int, sentences: int, since: float, now: float) -> list[Command]:
         commands: list[Command] = []
         if self._answer and self._answer.n == turn and self._answer.stopped:
-            commands = [KeepTurn(self._close_answer(sentences, since))]
+            closed = self._close_answer(sentences, since)
+            commands = [KeepTurn(closed)]
+            if closed.interrupted:
+                commands.append(Note("interrupted", {"turn": turn}))
         elif turn in self.transcript and sentences >= len(self.transcript[turn].sentences):
             return [KeepTurn(self.transcript.stamp(turn, heard=now - since))]
         return commands + self._think_if_waiting(now)

@@ -5,6 +5,7 @@ model's is followed by a mark, so that what was really heard is known. Everythin
 A lost session is replaced by a new one that is told the conversation so far and hears the caller's last seconds again.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -47,6 +48,9 @@ from stream_service.wire import realtime as wire
 from stream_service.wire import twilio_media
 from stream_service.wire.frames import Text
 
+log = logging.getLogger(__name__)
+
+LOGGED_BYTES = 2_000  # of an event, at level debug; audio is not among them
 SETUP_SECONDS = 5.0  # for `session.updated`
 SESSION_SECONDS = 50 * 60  # OpenAI ends a session at 60 minutes; it is replaced before that, in a quiet moment
 
@@ -147,6 +151,8 @@ class RealtimeEngine:
             case Lost(reason=reason):
                 return self._again(RemoteError("openai", reason, retryable=True, code=reason), now)
             case Text(payload):
+                if log.isEnabledFor(logging.DEBUG):
+                    log.debug("from the model: %s", payload[:LOGGED_BYTES].decode("utf-8", "replace"))
                 try:
                     event = wire.decode(payload)
                 except RemoteError as error:

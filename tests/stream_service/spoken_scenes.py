@@ -15,11 +15,17 @@ from stream_service.events import (
     Delivered,
     EngineReady,
     FirstToken,
+    RunTool,
     SentenceReady,
     StartChat,
+    ToolCall,
 )
 from stream_service.spoken_session import SpokenSession
 from stream_service.transcript import Transcript
+
+LONG = ("営業時間は九時から六時までです。", "土曜日は三時までです。", "日曜日はお休みです。")
+END_CALL = ToolCall("call_1", "end_call", "{}")
+TRANSFER = ToolCall("call_2", "transfer_call", '{"target":"operator"}')
 
 UNASKED_SECONDS = spoken_seconds(AGENT.greeting)
 
@@ -55,4 +61,14 @@ def answered(scene: Scene, *sentences: str, after: float = 0.3) -> int:
         scene.happens(SentenceReady(turn, sentence))
     scene.happens(AnswerDone(turn))
     scene.happens(Delivered(turn), after=0.1)
+    return turn
+
+
+def uses(scene: Scene, *calls: ToolCall, words: str = "") -> int:
+    """The caller's request makes the model use tools, perhaps with words of its own."""
+    turn = says(scene, "お願いします、いろいろと")
+    if words:
+        scene.happens(SentenceReady(turn, words), after=0.3)
+    commands = scene.happens(AnswerDone(turn, tool_calls=calls), after=0.3)
+    assert [c for c in commands if isinstance(c, RunTool)] == [RunTool(turn, call) for call in calls]
     return turn

@@ -66,7 +66,7 @@ codes = st.sampled_from(["timeout", "insufficient_quota", "", TOO_LATE])
 flags = st.booleans()
 usage = st.sampled_from([{}, {"input_tokens": 3}])
 everywhere: list[st.SearchStrategy[Event]] = [
-    st.builds(EngineReady, flags),
+    st.just(EngineReady(resumed=True)),
     st.builds(EngineLost, codes),
     st.just(CallerStarted()),
     st.just(CallerStarted()),
@@ -103,7 +103,7 @@ items = st.sampled_from(["i1", "i2", "i3"])
 def voiced_events() -> st.SearchStrategy[Event]:
     return st.one_of(
         *everywhere,
-        st.builds(CallerStopped, st.none(), items),
+        st.builds(CallerStopped, item=items),
         st.builds(CallerSaid, words, st.none(), items),
         st.builds(Digit, st.sampled_from("0#")),
         st.builds(PlaybackReached, st.sampled_from(["bye", "a0-1", "a0-2", "a1-3", "x"])),
@@ -145,6 +145,7 @@ def test_any_spoken_call(data: st.DataObject, history: tuple[int, int], steps: i
         scene.wait(data.draw(pauses), tick=0.4)
         scene.happens(data.draw(events))
     scene.happens(StreamStopped())
+    scene.wait(1.5)
     assert scene.session.finished
     if scene.all(Finish) and scene.all(Finish) != [Finish("stream lost")]:
         # The call is over, so nothing of it stays open.

@@ -43,6 +43,16 @@ def test_items_are_played_one_after_the_other() -> None:
     assert playout.heard_ms("i2", 1.5) == 500
 
 
+def test_pieces_of_one_item_are_played_one_after_the_other_too() -> None:
+    playout = Playout()
+    for _ in range(3):
+        playout.sent("i1", "r1", SECOND, 0.0)
+    playout.sent("i2", "r2", SECOND, 0.0)
+    assert playout.heard_ms("i2", 2.5) == 0
+    assert playout.heard_ms("i2", 3.5) == 500
+    assert playout.audible(4.0)
+
+
 def test_a_pause_between_two_pieces_is_not_counted_as_played() -> None:
     playout = Playout()
     mark, _ = playout.sent("i1", "r1", SECOND, 0.0)

@@ -53,8 +53,9 @@ def saying_goodbye() -> VoicedScene:
 def test_the_goodbye_is_heard_to_its_end_before_the_call_ends() -> None:
     scene = saying_goodbye()
     mark = one(scene.happens(ResponseEnded("r2", "completed")), MarkPlayback).mark
+    scene.happens(PlaybackReached("a0-2"), after=1.0)  # of a piece of it
     assert not scene.session.finished
-    scene.wait(3)
+    scene.wait(2)
     commands = scene.happens(PlaybackReached(mark))
     assert commands[-1] == Finish("asked", hang_up=True)
     closing = scene.turns()[-1]

@@ -211,3 +211,26 @@ def test_what_comes_after_the_stop_is_logged_as_lost(store: Store, caplog: pytes
     writer.stop(PATIENCE)
     assert not writer.put("CA1", "stream", store.write("late")).is_set()
     assert lost(caplog) == [("stream", "stopped")]
+
+
+def test_a_call_can_ask_whether_its_store_is_down(lane: StoreWriter, store: Store) -> None:
+    assert not lane.is_down("CA1")
+    store.down = True
+    written = lane.put("CA1", "stream", store.write("1"))
+    store.wait(lambda: store.tries >= 2)
+    assert lane.is_down("CA1")
+    store.down = False
+    assert written.wait(PATIENCE)
+    assert not lane.is_down("CA1")
+
+
+def test_what_the_store_refuses_for_good_is_lost_at_once(
+    lane: StoreWriter, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused() -> None:
+        raise StoreError("too large", retryable=False)
+
+    lane.put("CA1", "turn 1", refused)
+    assert lane.put("CA1", "turn 2", store.write("2")).wait(PATIENCE)
+    assert lost(caplog) == [("turn 1", "the store refused it")]
+    assert not lane.is_down("CA1")
