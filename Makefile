@@ -4,6 +4,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# More than there are cores: whole calls take as long as calls take, and mostly wait.
+WORKERS ?= 6
 READY := .venv/.ready
 
 help: ## list what can be made
@@ -18,7 +20,7 @@ demo: setup ## four emulated calls with real speech, each shown as it happens; a
 	@$(BIN)/python -m emulator.demo
 
 test: setup ## run every test; those of Firestore need its emulator
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: setup ## lint, format, types
 	$(BIN)/ruff check .

@@ -106,6 +106,7 @@ class LocalSystem:
     ) -> None:
         self._reload = ("--reload", f"--reload-extra-file={DEFAULT_FILE}") if reload else ()
         self.settings = settings = wanted.settings
+        self.made_up = wanted.made_up
         self._wanted = wanted
         self._output = output
         self._on_restart = on_restart

@@ -15,7 +15,8 @@ from callbot.agents import Agent
 from callbot.errors import RemoteError
 from callbot.flow import flow_url
 from callbot.twilio_rest import CallGoneError, TwilioRest
-from stream_service.events import CallGone, CarrierRefused, Delivered, Event, Listen, Speak
+from stream_service.commands import Listen, Speak
+from stream_service.events import CallGone, CarrierRefused, Delivered, Event
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,16 @@ class CarrierVoice:
             self._rest.complete(self._sid)
         except CallGoneError:
             return True
+        except RemoteError:
+            return False
+        return True
+
+    def resume(self, generation: int) -> bool:
+        """Have the call go on with a new stream; it waits for Twilio. False when Twilio could not be told."""
+        self.close()
+        url = flow_url(self._functions_url, "resume", generation=generation, engine="amivoice")
+        try:
+            self._rest.redirect(self._sid, url)
         except RemoteError:
             return False
         return True

@@ -47,5 +47,5 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(_server: Any, worker: Any) -> None:
     """Write what waits to be written."""
-    if worker.wsgi:
+    if getattr(worker, "wsgi", None):  # none when the app could not be built
         worker.wsgi.extensions[SERVICES].stop()

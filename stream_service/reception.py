@@ -69,8 +69,9 @@ def receive(sock: socket.socket, services: Services) -> None:
     reception.carrier = carrier
     carrier.release()
     try:
-        started = reception.wait_for_start()
-        _admit(started, carrier, inbox, services).run()
+        with services.live.arriving():
+            relay = _admit(reception.wait_for_start(), carrier, inbox, services)
+        relay.run()
     except RefusedError as refusal:
         logs.event(log, "stream refused", severity="WARNING", call_sid="", reason=str(refusal))
         carrier.close(POLICY_VIOLATION)

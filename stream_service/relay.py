@@ -18,17 +18,12 @@ from callbot.errors import RemoteError, StoreError
 from callbot.store import Writer
 from stream_service import tools
 from stream_service.carrier_voice import CarrierVoice
-from stream_service.engines.port import Engine, FromVendor
-from stream_service.events import (
+from stream_service.commands import (
     AskHeard,
     CallerActive,
-    CarrierLost,
     Command,
-    Drain,
-    Event,
     Finish,
     HandOver,
-    HeardSoFar,
     KeepEnding,
     KeepTurn,
     KeepUsage,
@@ -36,11 +31,9 @@ from stream_service.events import (
     Note,
     RunTool,
     Speak,
-    StoreHealth,
-    Tick,
-    ToolCall,
-    ToolResult,
 )
+from stream_service.engines.port import Engine, FromVendor
+from stream_service.events import CarrierLost, Drain, Event, HeardSoFar, StoreHealth, Tick, ToolCall, ToolResult
 from stream_service.limits import Lost
 from stream_service.pump import Link
 from stream_service.services import Services, wall_clock
@@ -216,6 +209,9 @@ class Relay:
             written = self._keep("next_step", step)
             if not written.wait(NEXT_STEP_SECONDS):
                 self._note(Note("next step not written in time", {}, "ERROR"))
+        if self._call.engine == "amivoice":
+            # A one-way stream's end moves nothing by itself, and the callback about it may be lost.
+            self._voice.resume(self._state.generation)
         self._carrier.close(GOING_AWAY)
 
     def _note(self, note: Note) -> None:

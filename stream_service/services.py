@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from callbot import logs
@@ -15,6 +16,7 @@ from stream_service.engines.chat import ChatModel
 from stream_service.pump import Pump
 from stream_service.writer import StoreWriter
 
+MOST_ARRIVING = 32  # sockets without a ticket cost a thread each for up to 5 s
 FLUSH_SECONDS = 2.0
 PUMP_STOP_SECONDS = 1.0
 
@@ -58,6 +60,7 @@ class LiveCalls:
         self._changed = threading.Condition()
         self._tell: dict[int, Callable[[], None]] = {}
         self._next = 0
+        self._arriving = 0
         self._draining = False
 
     @property
@@ -66,7 +69,19 @@ class LiveCalls:
 
     @property
     def full(self) -> bool:
-        return len(self._tell) >= self._capacity
+        """No further stream can be taken, or too many have not said yet which call they are."""
+        return len(self._tell) + self._arriving >= self._capacity or self._arriving >= MOST_ARRIVING
+
+    @contextmanager
+    def arriving(self) -> Iterator[None]:
+        """For as long as a stream has been accepted but not admitted."""
+        with self._changed:
+            self._arriving += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._arriving -= 1
 
     def __len__(self) -> int:
         return len(self._tell)

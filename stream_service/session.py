@@ -10,18 +10,8 @@ from datetime import datetime
 
 from callbot.agents import Agent, fill
 from callbot.calls import Call, NextStep
-from stream_service.events import (
-    CallGone,
-    CarrierLost,
-    Command,
-    Drain,
-    Event,
-    Finish,
-    HandOver,
-    KeepEnding,
-    Note,
-    StreamStopped,
-)
+from stream_service.commands import Command, Finish, HandOver, KeepEnding, Note
+from stream_service.events import CallGone, CarrierLost, Drain, Event, StreamStopped
 from stream_service.transcript import Transcript
 
 WARNING_SECONDS = 60  # before the end, when the maximum duration allows for it

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from callbot.agents import Agent
 
-DEADLINE_SECONDS = 5.0
+DEADLINE_SECONDS = 3.0  # shorter than the wait for a stalled model, so that the model hears of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Agent:
     idle_prompts: tuple[str, ...]  # one after another while the caller is silent; then the closing
     voice: str  # Twilio: `<Say>` voice
     language: str  # BCP 47
+    last_apology: str = ""  # before the call is ended because something is out of order; else the apology
     connecting: str = ""  # said by Twilio while a realtime stream connects
     realtime_voice: str = "marin"  # OpenAI Realtime: voice
     engine: EngineName | None = None  # None: the path called decides
@@ -44,6 +45,11 @@ class Agent:
     max_duration_seconds: int = 900
     record: bool = False
     numbers: tuple[str, ...] = ()  # E.164; the numbers it answers
+
+    @property
+    def final_apology(self) -> str:
+        """What is said when something is out of order and the call ends; the other one asks the caller to go on."""
+        return self.last_apology or self.apology
 
 
 class Agents:

@@ -121,6 +121,7 @@ _RULES: Mapping[str, _Rule] = {
     "voice": _text(100),
     "language": _text(35),
     "connecting": _text(may_be_empty=True),
+    "last_apology": _text(may_be_empty=True),
     "realtime_voice": _text(100),
     "engine": _one_of(*ENGINES),
     "tools": _list_of(_one_of(*TOOLS), may_be_empty=True),

@@ -56,7 +56,7 @@ def after_a_mistake(webhook: Webhook, *, settings: Settings, agents: Agents, now
     agent = answering.agent_of(call, agents)
     failures = step.failures + 1
     if failures >= MAX_FAILURES:
-        return document(Plan((agent.apology, agent.closing), HangUp()), call, agent, settings)
+        return document(Plan((agent.final_apology, agent.closing), HangUp()), call, agent, settings)
     if call.engine == "realtime":
         return document(Plan((agent.apology,), OpenStream(step.generation + 1, failures)), call, agent, settings)
     return document(Plan((agent.apology,), listen(step.prompts, failures=failures)), call, agent, settings)

@@ -20,6 +20,7 @@ _SILENT_STREAM = timedelta(seconds=25)  # without a sign of life from the stream
 _CALLER_SPEAKING = timedelta(seconds=5)
 _ANSWERING = timedelta(seconds=10)  # how long ago a turn may be for its answer to be still on the way
 _WRITING = timedelta(seconds=30)  # how old a turn may be that is still being written
+_UPDATING = timedelta(seconds=8)  # how old a turn may be for the update that begins to speak it to be on its way
 _AGAIN_SECONDS = 2
 _OF_A_STREAM = frozenset({"resume", "transfer", "transferred"})  # asked for when a stream has ended or is to end
 _HUMAN_JOINED = frozenset({"completed", "answered"})  # Twilio: TwiML Dial, DialCallStatus
@@ -177,11 +178,20 @@ def _idle(step: Step, call: Call | None, agent: Agent, turn: Turn | None, now: d
             return _open_stream(agent.resume, step, call, agent, None, now)
         if _within(_CALLER_SPEAKING, call.stream.caller_active_at, now):
             return Plan((), listen(step.prompts, 3), flow)
+        if turn is not None and _was_never_begun(turn, call.flow, now):
+            return Plan((), GoOn("words", {"turn": turn.n, "sentence": 0}), flow)
         if turn is not None and _is_being_answered(turn, call.flow, now):
             return Plan((), listen(step.prompts, _AGAIN_SECONDS), flow)
     if step.prompts < len(agent.idle_prompts):
         return Plan((agent.idle_prompts[step.prompts],), listen(step.prompts + 1), flow)
     return _goodbye((agent.closing,), "caller silent", call, now)
+
+
+def _was_never_begun(turn: Turn, flow: Flow, now: datetime) -> bool:
+    """Whether the update that should have begun to speak this answer never got through. (The first is the greeting.)"""
+    waiting = turn.role == "agent" and turn.n > max(flow.turn, 1) and bool(turn.sentences) and not turn.interrupted
+    age = now - turn.at
+    return waiting and turn.complete and turn.heard is None and _UPDATING <= age < _WRITING
 
 
 def _is_being_answered(turn: Turn, flow: Flow, now: datetime) -> bool:
@@ -240,7 +250,9 @@ def _open_stream(say: str, step: Step, call: Call | None, agent: Agent, turn: Tu
     before = max(step.generation, call.stream.generation if call is not None else 0, 1)
     failures = 0 if _had_a_life(before, call, now) else step.failures + 1
     if failures >= MAX_FAILURES:
-        return _goodbye((agent.apology, agent.closing), "stream lost", call, now)
+        told = call.next_step if call is not None else None
+        reason = told.reason if told is not None and told.generation == step.generation else ""
+        return _goodbye((agent.final_apology, agent.closing), reason or "stream lost", call, now)
     if call is None:
         return Plan((say,), OpenStream(before + 1, failures))
     flow = replace(call.flow, step=stream_step(before + 1), at=now)

@@ -38,7 +38,7 @@ FIELDS = frozenset(
 LINE_LIMIT = 65_536  # bytes; Cloud Logging splits or drops an entry above 256 KiB
 _TEXT_LIMIT = 4000  # characters of one value
 _STACK_LIMIT = 16_000  # the innermost frames come last and are kept
-_SHORTEST_SECRET = 4  # a shorter one would black out ordinary words
+_SHORTEST_SECRET = 8  # a shorter one would black out ordinary words
 
 # They log requests, with the numbers and keys in them, at INFO and DEBUG.
 _TALKATIVE = ("asyncio", "google", "grpc", "httpcore", "httpx", "httpx2", "openai", "twilio", "urllib3", "websocket")

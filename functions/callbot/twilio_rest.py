@@ -50,7 +50,10 @@ class TwilioRest:
 
     def create_call(self, **fields: Any) -> str:  # the SDK's own argument names (`to`, `from_`, `status_callback`, …)
         """Place a call and return its CallSid. Never repeated after a timeout: Twilio has no idempotency key."""
-        return str(self._ask(lambda client: client.calls.create(**fields)).sid)
+        sid = self._ask(lambda client: client.calls.create(**fields)).sid
+        if not sid:
+            raise RemoteError("twilio", "an answer without a CallSid", retryable=False, code=TIMEOUT)
+        return str(sid)
 
     def update_twiml(self, sid: str, twiml: str) -> None:
         """Replace what the call is doing by this document, at once. CallGoneError when it is over."""

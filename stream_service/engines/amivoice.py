@@ -6,6 +6,7 @@ the last utterance that was understood, so that nothing is lost and nothing is h
 """
 
 import binascii
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from callbot.agents import Agent
 from callbot.errors import RemoteError
 from callbot.settings import Settings
+from stream_service.commands import CancelChat, Command, StartChat
 from stream_service.engines.chat import Chat
 from stream_service.engines.journal import BYTES_PER_MS, Journal
 from stream_service.engines.port import FromVendor, Post, VendorOpened, VendorRefused
@@ -25,13 +27,10 @@ from stream_service.events import (
     CallerStarted,
     CallerStopped,
     CallerUnclear,
-    CancelChat,
-    Command,
     EngineFailed,
     EngineLost,
     EngineReady,
     Event,
-    StartChat,
 )
 from stream_service.limits import Lost
 from stream_service.pump import Link, Pump
@@ -39,6 +38,9 @@ from stream_service.wire import amivoice as wire
 from stream_service.wire.frames import Text
 from stream_service.wire.twilio_media import caller_audio
 
+log = logging.getLogger(__name__)
+
+LATE_SECONDS = 1.5  # an utterance's end is told so long after it, at most; another clock than ours says more
 START_SECONDS = 5.0  # for AmiVoice to answer `s`
 
 
@@ -105,8 +107,9 @@ class AmivoiceEngine:
             case Text(payload):
                 try:
                     packet = wire.decode(payload.decode("utf-8", "replace"))
-                except RemoteError as error:
-                    return self._again(error, now)
+                except RemoteError as error:  # one odd message is no reason to give a good session up
+                    log.warning("ignored: %s", error)
+                    return []
                 return self._understand(packet, now) if packet else []
         return []
 
@@ -153,7 +156,9 @@ class AmivoiceEngine:
                 end = self._position(ms)
                 if self._utterances:
                     self._utterances[-1].end = end
-                return [CallerStopped(speech_end=now - _seconds(self._journal.position - end))]
+                return [
+                    CallerStopped(speech_end=now - min(_seconds(max(0, self._journal.position - end)), LATE_SECONDS))
+                ]
             case wire.Interim(text):
                 return [CallerSaying(text)] if text else []
             case wire.Final():

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from callbot.errors import RemoteError
-from stream_service.events import Command, Event
+from stream_service.commands import Command
+from stream_service.events import Event
 from stream_service.limits import Limits, Lost
 from stream_service.pump import Link
 from stream_service.wire.frames import Binary, Text

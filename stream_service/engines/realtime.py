@@ -8,6 +8,7 @@ A lost session is replaced by a new one that is told the conversation so far and
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from urllib.parse import urlencode
@@ -15,29 +16,31 @@ from urllib.parse import urlencode
 from callbot.agents import Agent
 from callbot.errors import RemoteError
 from callbot.settings import Settings
+from stream_service.commands import (
+    AnswerTool,
+    ClearPlayback,
+    Command,
+    MarkPlayback,
+    RequestResponse,
+    StopListening,
+    TellModel,
+)
 from stream_service.engines.journal import BYTES_PER_MS, Journal
 from stream_service.engines.port import FromVendor, Post, VendorOpened, VendorRefused
 from stream_service.engines.vendor import VendorConnection
 from stream_service.events import (
     AgentAudioStarted,
     AgentWords,
-    AnswerTool,
     CallerSaid,
     CallerStarted,
     CallerStopped,
-    ClearPlayback,
-    Command,
     EngineFailed,
     EngineLost,
     EngineReady,
     Event,
-    MarkPlayback,
     RequestRefused,
-    RequestResponse,
     ResponseEnded,
     ResponseStarted,
-    StopListening,
-    TellModel,
 )
 from stream_service.limits import Lost
 from stream_service.playout import Playout
@@ -97,6 +100,9 @@ class RealtimeEngine:
         self._feeding: Link | None = None
         self._base = 0
         self._ends: dict[str, int] = {}  # where utterances ended whose words are not known yet
+        self._sounding = ""  # the response whose audio was sent last
+        self._polite = True  # the bot falls silent when the caller speaks
+        self._over_bot: deque[bool] = deque(maxlen=16)  # for each time the caller began to speak: over the bot?
         self._dropped: set[str] = set()  # responses of which no more is to be heard
         self._setup_due: float | None = None
         self._renew_at: float | None = None
@@ -121,17 +127,39 @@ class RealtimeEngine:
     def _downlink(self, message: bytes) -> bool:
         found = wire.audio_delta(message)
         if found is None:
+            if wire.is_speech_started(message):
+                self._fall_silent()
             return False
         payload, item, response = found
         with self._lock:
             if response in self._dropped:
                 return True
+            self._sounding = response
             mark, first = self._playout.sent(item, response, _size(payload), self._clock())
             self._carrier.send_audio(self._media_prefix + payload + twilio_media.MEDIA_SUFFIX)
             self._carrier.send_text(twilio_media.mark(self._stream_sid, mark))
         if first:
             self._post(AgentAudioStarted(response, item))
         return True
+
+    def _fall_silent(self) -> None:
+        """The caller speaks: silence the bot at once, and have the model forget what was not heard.
+
+        A reflex, on the pump's thread and in the order of the vendor's events: the next response may already be in
+        the same packet, and must not be silenced with the one that was talked over.
+        """
+        with self._lock:
+            now = self._clock()
+            over_bot = self._polite and self._playout.audible(now)
+            self._over_bot.append(over_bot)
+            if not over_bot:
+                return
+            self._dropped.add(self._sounding)
+            self._carrier.discard_audio()
+            self._carrier.send_text(twilio_media.clear(self._stream_sid))
+            cut = self._playout.clear(now)
+        for item, heard_ms in cut:
+            self._send(wire.truncate(item, heard_ms) if heard_ms else wire.delete_item(item))
 
     # --- the vendor's news, on the call's thread ---
 
@@ -155,8 +183,9 @@ class RealtimeEngine:
                     log.debug("from the model: %s", payload[:LOGGED_BYTES].decode("utf-8", "replace"))
                 try:
                     event = wire.decode(payload)
-                except RemoteError as error:
-                    return self._again(error, now)
+                except RemoteError as error:  # one odd message is no reason to give a good session up
+                    log.warning("ignored: %s", error)
+                    return []
                 return self._understand(event, now) if event else []
         return []
 
@@ -169,7 +198,7 @@ class RealtimeEngine:
             case wire.SpeechStarted(ms):
                 with self._lock:
                     self._journal.need_from(self._base + ms * BYTES_PER_MS)
-                return [CallerStarted()]
+                return [CallerStarted(self._over_bot.popleft() if self._over_bot else None)]
             case wire.SpeechStopped(ms, item):
                 self._ends[item] = self._base + ms * BYTES_PER_MS
                 return [CallerStopped(item, now - wire.SILENCE_MS / 1000)]
@@ -248,24 +277,16 @@ class RealtimeEngine:
             case TellModel(text):
                 self._send(wire.message_item("user", text))
             case StopListening():
+                self._polite = False
                 self._send(wire.stop_turn_detection())
             case MarkPlayback(mark):
                 self._carrier.send_text(twilio_media.mark(self._stream_sid, mark))
             case ClearPlayback(response):
-                self._clear(response)
+                with self._lock:
+                    self._dropped.add(response)
             case _:
                 return False
         return True
-
-    def _clear(self, response: str) -> None:
-        with self._lock:
-            if response:
-                self._dropped.add(response)
-            self._carrier.discard_audio()
-            self._carrier.send_text(twilio_media.clear(self._stream_sid))
-            cut = self._playout.clear(self._clock())
-        for item, heard_ms in cut:
-            self._send(wire.truncate(item, heard_ms) if heard_ms else wire.delete_item(item))
 
     def close(self) -> None:
         self._stop_feeding()

@@ -30,6 +30,7 @@ FATAL_ERRORS = frozenset(
 )
 _DELTA_TYPE = b'"response.output_audio.delta"'  # with its quotes: inside a text they would be escaped
 _DELTA = re.compile(rb'"delta"\s*:\s*"([A-Za-z0-9+/]*={0,2})"')
+_SHORT_EVENT = 1_000  # bytes; audio and words are elsewhere
 _ITEM = re.compile(rb'"item_id"\s*:\s*"([^"\\]+)"')
 _RESPONSE = re.compile(rb'"response_id"\s*:\s*"([^"\\]+)"')
 
@@ -118,6 +119,11 @@ def audio_delta(message: bytes) -> tuple[bytes, str, str] | None:
     if not (payload and item and response):
         return None
     return payload.group(1), item.group(1).decode("utf-8", "replace"), response.group(1).decode("utf-8", "replace")
+
+
+def is_speech_started(message: bytes) -> bool:
+    """Whether this event says that the caller has begun to speak, without reading it whole."""
+    return len(message) < _SHORT_EVENT and b'"input_audio_buffer.speech_started"' in message
 
 
 def decode(message: bytes) -> ServerEvent | None:

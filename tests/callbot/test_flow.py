@@ -167,13 +167,23 @@ def test_an_answer_that_is_being_made_is_not_interrupted(turn):
         a_turn(role="caller", sentences=(), at=ago(11)),
         a_turn(complete=False, at=ago(31)),
         a_turn(n=2, complete=True, at=ago(5)),
-        a_turn(complete=True, at=ago(11)),
+        a_turn(complete=True, at=ago(60)),
         a_turn(complete=True, sentences=(), at=ago(5)),
     ],
-    ids=["asked too long ago", "written too long ago", "said already", "never fetched", "said by a voice of its own"],
+    ids=["asked too long ago", "written too long ago", "said already", "forgotten", "said by a voice of its own"],
 )
 def test_an_answer_that_does_not_come_does_not_keep_the_line_silent(turn):
     assert at(Step("idle"), a_call(flow=Flow(turn=2)), turn).say == (AGENT.idle_prompts[0],)
+
+
+def test_an_answer_whose_update_never_got_through_is_said_after_all():
+    plan = at(Step("idle"), a_call(flow=Flow(turn=2)), a_turn(complete=True, at=ago(11)))
+    assert (plan.say, plan.then) == ((), GoOn("words", {"turn": 3, "sentence": 0}))
+
+
+def test_the_greeting_is_not_said_again():
+    plan = at(Step("idle"), a_call(), a_turn(n=1, complete=True, at=ago(11)))
+    assert plan.say == (AGENT.idle_prompts[0],)
 
 
 def test_a_call_over_its_time_ends_politely():

@@ -157,8 +157,8 @@ def test_no_secret_reaches_a_line_at_any_level(lines: Read, secret: str) -> None
 
 
 def test_a_secret_inside_a_longer_one_leaves_no_rest(lines: Read) -> None:
-    logs.protect("abcd", "abcdefgh", "abc", "")
-    log.info("abcdefgh abcd abc")
+    logs.protect("abcdefgh", "abcdefghijkl", "abc", "")
+    log.info("abcdefghijkl abcdefgh abc")
     assert lines()[0]["message"] == "[secret] [secret] abc"
 
 

@@ -35,7 +35,8 @@ def test_a_ticket_that_is_not_ours_for_this_call_lets_nobody_in(change: str) -> 
         case "secret":
             secret = SECRET + "!"
         case "signature":
-            text = text[:-1] + ("A" if text[-1] != "A" else "B")
+            body, _, signature = text.rpartition(".")  # not its last character, which has bits that mean nothing
+            text = f"{body}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
         case "content":
             text = "A" + text[1:]
         case "missing":

@@ -72,7 +72,7 @@ def refusals(report: CallReport) -> list[tuple[int, str]]:
 def test_a_call_whose_streams_nobody_takes_ends_with_an_apology(carrier, store: CallStore, path, engine):
     report = ring(carrier, path)
     assert [stream.name for stream in report.streams] == ["g1", "g2", "g3"]
-    assert words(report)[-2:] == [TAKUMI.apology, TAKUMI.closing]
+    assert words(report)[-2:] == [TAKUMI.final_apology, TAKUMI.closing]
     assert (report.status, report.ended_by) == ("completed", "bot")
     assert refusals(report) == []
     assert eventually(lambda: store.get(report.sid).status is Status.COMPLETED)
@@ -133,7 +133,7 @@ def test_callbacks_that_come_three_times_open_no_stream_twice(carrier, store):
     carrier.faults.repeat_callbacks = 2
     report = ring(carrier, "/twiml")
     assert [stream.name for stream in report.streams] == ["g1", "g2", "g3"]
-    assert words(report)[-2:] == [TAKUMI.apology, TAKUMI.closing]
+    assert words(report)[-2:] == [TAKUMI.final_apology, TAKUMI.closing]
     assert eventually(lambda: store.get(report.sid).is_over)
 
 

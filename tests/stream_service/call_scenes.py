@@ -11,26 +11,21 @@ from typing import Any, TypeVar
 from callbot import logs
 from callbot.agents import Agent
 from callbot.calls import Call, EngineName, NextStep, StreamState, Turn
-from stream_service.events import (
+from stream_service.commands import (
     Command,
-    EngineLost,
-    Event,
     Finish,
     HandOver,
     KeepEnding,
     KeepTurn,
     Note,
-    RequestRefused,
     RequestResponse,
-    ResponseEnded,
-    ResponseStarted,
     Speak,
     StartChat,
-    Tick,
 )
+from stream_service.events import EngineLost, Event, RequestRefused, ResponseEnded, ResponseStarted, Tick
 from stream_service.session import CALL_OVER, CallSession
 from stream_service.transcript import Transcript
-from stream_service.voiced_session import TOO_LATE
+from stream_service.voiced_responses import TOO_LATE
 
 WALL = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 BEGIN = 1000.0  # of the monotonic clock

@@ -7,6 +7,7 @@ from call_scenes import AGENT, BEGIN, EPOCH, WALL, Scene, a_call, one
 from callbot.agents import Agent
 from callbot.calls import Turn
 from callbot.text import spoken_seconds
+from stream_service.commands import RunTool, StartChat
 from stream_service.events import (
     AnswerDone,
     CallerSaid,
@@ -15,9 +16,7 @@ from stream_service.events import (
     Delivered,
     EngineReady,
     FirstToken,
-    RunTool,
     SentenceReady,
-    StartChat,
     ToolCall,
 )
 from stream_service.spoken_session import SpokenSession

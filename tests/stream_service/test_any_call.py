@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from spoken_scenes import spoken
 from voiced_scenes import VoicedScene, voiced
 
+from stream_service.commands import Finish, Listen, RunTool, Speak, StartChat
 from stream_service.events import (
     AgentAudioStarted,
     AgentWords,
@@ -31,25 +32,20 @@ from stream_service.events import (
     EngineLost,
     EngineReady,
     Event,
-    Finish,
     FirstToken,
     HeardSoFar,
-    Listen,
     PlaybackReached,
     RequestRefused,
     ResponseEnded,
     ResponseStarted,
-    RunTool,
     SentenceReady,
-    Speak,
-    StartChat,
     StoreHealth,
     StreamStopped,
     ToolCall,
     ToolResult,
 )
 from stream_service.tools import Ending, Transfer
-from stream_service.voiced_session import TOO_LATE
+from stream_service.voiced_responses import TOO_LATE
 
 words = st.sampled_from(["はい", "予約をお願いします。", "もしもし、たくみです。", "あ", "待って", ""])
 some_words = words.filter(bool)

@@ -14,7 +14,8 @@ from callbot.errors import RemoteError
 from callbot.twilio_rest import CallGoneError, TwilioRest
 from stream_service import carrier_voice
 from stream_service.carrier_voice import CarrierVoice
-from stream_service.events import CallGone, CarrierRefused, Delivered, Event, Listen, Speak
+from stream_service.commands import Listen, Speak
+from stream_service.events import CallGone, CarrierRefused, Delivered, Event
 
 PATIENCE = 10.0
 BUSY = RemoteError("twilio", "refused", code="20429", retryable=True)

@@ -4,6 +4,7 @@ import pytest
 from call_scenes import AGENT, Scene, none, notes, one, since
 from spoken_scenes import END_CALL, TRANSFER, answered, greeted, says, spoken, uses
 
+from stream_service.commands import CancelChat, Finish, HandOver, KeepEnding, KeepTurn, Note, Speak, StartChat
 from stream_service.events import (
     AnswerDone,
     AnswerFailed,
@@ -12,7 +13,6 @@ from stream_service.events import (
     CallerStarted,
     CallerStopped,
     CallGone,
-    CancelChat,
     CarrierLost,
     CarrierRefused,
     Delivered,
@@ -20,16 +20,9 @@ from stream_service.events import (
     EngineFailed,
     EngineReady,
     Event,
-    Finish,
     FirstToken,
-    HandOver,
     HeardSoFar,
-    KeepEnding,
-    KeepTurn,
-    Note,
     SentenceReady,
-    Speak,
-    StartChat,
     StreamStopped,
     ToolResult,
 )

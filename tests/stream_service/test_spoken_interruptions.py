@@ -4,21 +4,16 @@ import pytest
 from call_scenes import AGENT, none, notes, one
 from spoken_scenes import LONG, answered, greeted, says
 
+from stream_service.commands import AskHeard, CallerActive, CancelChat, Listen, Speak, StartChat
 from stream_service.events import (
-    AskHeard,
-    CallerActive,
     CallerSaid,
     CallerSaying,
     CallerStarted,
     CallerStopped,
     CallerUnclear,
-    CancelChat,
     Delivered,
     HeardSoFar,
-    Listen,
     SentenceReady,
-    Speak,
-    StartChat,
 )
 from stream_service.spoken_session import HEARD_SECONDS
 

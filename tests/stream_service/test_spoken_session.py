@@ -5,28 +5,22 @@ from spoken_scenes import LONG, answered, greeted, says, spoken
 
 from callbot.calls import Flow
 from callbot.text import spoken_seconds
+from stream_service.commands import CallerActive, CancelChat, KeepTurn, KeepUsage, Listen, Speak, StartChat
 from stream_service.events import (
     AnswerDone,
-    CallerActive,
     CallerSaid,
     CallerSaying,
     CallerStarted,
     CallerStopped,
-    CancelChat,
     Delivered,
     EngineLost,
     EngineReady,
     FirstToken,
     HeardSoFar,
-    KeepTurn,
-    KeepUsage,
-    Listen,
     SentenceReady,
-    Speak,
-    StartChat,
     StoreHealth,
 )
-from stream_service.spoken_session import FILLER_SECONDS, STALL_SECONDS
+from stream_service.spoken_answers import FILLER_SECONDS, STALL_SECONDS
 
 # --- greeting and turns -------------------------------------------------------------------------------------------
 

@@ -4,24 +4,19 @@ from call_scenes import AGENT, none, notes, one
 from spoken_scenes import END_CALL, TRANSFER, greeted, uses
 
 from callbot.text import spoken_seconds
+from stream_service.commands import Finish, KeepEnding, KeepTurn, Listen, Speak, StartChat
 from stream_service.events import (
     AnswerDone,
     CallerSaid,
     CallerSaying,
     Delivered,
-    Finish,
     HeardSoFar,
-    KeepEnding,
-    KeepTurn,
-    Listen,
     SentenceReady,
-    Speak,
-    StartChat,
     StreamStopped,
     ToolCall,
     ToolResult,
 )
-from stream_service.spoken_session import GOODBYE_SPARE_SECONDS, TOOL_ROUNDS
+from stream_service.spoken_answers import GOODBYE_SPARE_SECONDS, TOOL_ROUNDS
 from stream_service.tools import Ending, Transfer
 
 

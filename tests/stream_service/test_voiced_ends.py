@@ -7,24 +7,19 @@ import pytest
 from call_scenes import AGENT, a_turn, none, notes, one, since, step_of
 from voiced_scenes import END_CALL, VoicedScene, greeted, says, uses, voiced
 
+from stream_service.commands import ClearPlayback, Finish, HandOver, KeepEnding, MarkPlayback, RequestResponse
 from stream_service.events import (
     CallerSaid,
     CallerStarted,
     CallerStopped,
     CallGone,
     CarrierLost,
-    ClearPlayback,
     Drain,
     EngineFailed,
     EngineLost,
     EngineReady,
     Event,
-    Finish,
-    HandOver,
-    KeepEnding,
-    MarkPlayback,
     PlaybackReached,
-    RequestResponse,
     ResponseEnded,
     ResponseStarted,
     StreamStopped,
@@ -32,7 +27,7 @@ from stream_service.events import (
     ToolResult,
 )
 from stream_service.tools import Ending, Transfer
-from stream_service.voiced_session import GOODBYE_SECONDS, MOST_GENERATIONS
+from stream_service.voiced_responses import GOODBYE_SECONDS, MOST_GENERATIONS
 
 TRANSFER = ToolCall("call_2", "transfer_call", '{"target":"operator"}')
 
@@ -147,7 +142,7 @@ def test_a_failed_response_is_an_apology_and_not_silence(code: str) -> None:
     says(scene, "料金は")
     scene.happens(ResponseStarted("r1"))
     step = step_of(scene.happens(ResponseEnded("r1", "failed", code), after=0.5))
-    assert (step.step, step.say, step.reason) == ("resume", AGENT.apology, code)
+    assert (step.step, step.say, step.reason) == ("resume", AGENT.apology, f"openai: {code}")
     none(scene.commands, KeepEnding)
 
 
@@ -175,7 +170,9 @@ def test_a_vendor_that_cannot_be_had(generation: int, retryable: bool, step: str
     earlier = [a_turn(1, "agent", "もしもし。", heard="もしもし。")] if generation > 1 else []
     scene = voiced(earlier, generation=generation)
     asked = step_of(scene.happens(EngineFailed("unreachable", retryable)))
-    assert (asked.step, asked.generation, asked.say) == (step, generation, AGENT.apology)
+    asks_again = AGENT.apology if generation > 1 else AGENT.resume  # nobody has asked anything before the greeting
+    words = AGENT.final_apology if step == "goodbye" else asks_again
+    assert (asked.step, asked.generation, asked.say) == (step, generation, words)
 
 
 def test_an_empty_response_is_not_mistaken_for_an_answer() -> None:

@@ -4,26 +4,28 @@ import pytest
 from call_scenes import AGENT, a_turn, none, notes, one, step_of
 from voiced_scenes import END_CALL, greeted, says, uses, voiced
 
-from stream_service.events import (
+from stream_service.commands import (
     AnswerTool,
+    HandOver,
+    KeepEnding,
+    MarkPlayback,
+    RequestResponse,
+    StopListening,
+    TellModel,
+)
+from stream_service.events import (
     CallerStarted,
     Digit,
     EngineLost,
     EngineReady,
-    HandOver,
-    KeepEnding,
-    MarkPlayback,
     PlaybackReached,
-    RequestResponse,
     ResponseEnded,
     ResponseStarted,
-    StopListening,
-    TellModel,
     ToolCall,
     ToolResult,
 )
 from stream_service.tools import Ending, Transfer
-from stream_service.voiced_session import FIRST_SOUND_SECONDS, UNASKED_SECONDS, say_exactly
+from stream_service.voiced_responses import FIRST_SOUND_SECONDS, UNASKED_SECONDS, say_exactly
 
 # --- tools --------------------------------------------------------------------------------------------------------
 

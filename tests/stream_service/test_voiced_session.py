@@ -5,27 +5,22 @@ from dataclasses import replace
 from call_scenes import AGENT, none, notes, one
 from voiced_scenes import greeted, says, voiced
 
+from stream_service.commands import CallerActive, ClearPlayback, KeepTurn, KeepUsage, RequestResponse, TellModel
 from stream_service.events import (
     AgentAudioStarted,
     AgentWords,
-    CallerActive,
     CallerSaid,
     CallerStarted,
     CallerStopped,
-    ClearPlayback,
     Digit,
     EngineReady,
-    KeepTurn,
-    KeepUsage,
     PlaybackReached,
     RequestRefused,
-    RequestResponse,
     ResponseEnded,
     ResponseStarted,
-    TellModel,
     Tick,
 )
-from stream_service.voiced_session import WAITING_LINE, say_exactly
+from stream_service.voiced_responses import WAITING_LINE, say_exactly
 
 BUSY = RequestRefused("conversation_already_has_active_response")
 

@@ -6,19 +6,17 @@ from call_scenes import AGENT, BEGIN, EPOCH, WALL, Scene, a_call, one
 
 from callbot.agents import Agent
 from callbot.calls import Turn
+from stream_service.commands import ClearPlayback, Command, RunTool
 from stream_service.events import (
     AgentAudioStarted,
     AgentWords,
     CallerSaid,
     CallerStarted,
     CallerStopped,
-    ClearPlayback,
-    Command,
     EngineReady,
     PlaybackReached,
     ResponseEnded,
     ResponseStarted,
-    RunTool,
     Tick,
     ToolCall,
 )

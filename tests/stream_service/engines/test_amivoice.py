@@ -24,21 +24,19 @@ from emulator.amivoice_faults import (
 from emulator.audio import silence
 from emulator.recordings import Library
 from engines.engine_desk import KEY, Desk, settings, until
+from stream_service.commands import CallerActive, CancelChat, StartChat
 from stream_service.engines import amivoice as amivoice_module
 from stream_service.engines.amivoice import AmivoiceEngine
 from stream_service.engines.chat import Chat
 from stream_service.events import (
-    CallerActive,
     CallerSaid,
     CallerSaying,
     CallerStarted,
     CallerStopped,
     CallerUnclear,
-    CancelChat,
     EngineFailed,
     EngineLost,
     EngineReady,
-    StartChat,
 )
 from stream_service.pump import Pump
 

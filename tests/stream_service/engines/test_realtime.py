@@ -26,27 +26,29 @@ from emulator.openai.faults import (
 )
 from emulator.recordings import Library
 from engines.engine_desk import FRAME, KEY, Desk, settings, until
+from stream_service.commands import (
+    AnswerTool,
+    ClearPlayback,
+    MarkPlayback,
+    RequestResponse,
+    Speak,
+    StopListening,
+    TellModel,
+)
 from stream_service.engines import realtime as realtime_module
 from stream_service.engines.realtime import RealtimeEngine
 from stream_service.events import (
     AgentAudioStarted,
     AgentWords,
-    AnswerTool,
     CallerSaid,
     CallerStarted,
     CallerStopped,
-    ClearPlayback,
     EngineFailed,
     EngineLost,
     EngineReady,
-    MarkPlayback,
     RequestRefused,
-    RequestResponse,
     ResponseEnded,
     ResponseStarted,
-    Speak,
-    StopListening,
-    TellModel,
     ToolCall,
 )
 from stream_service.playout import Playout
@@ -56,6 +58,16 @@ from stream_service.transcript import Transcript
 STREAM = "MZ1"
 GREETING = "もしもし、たくみです。"
 SAY_GREETING = RequestResponse(f"Say exactly this to the caller and nothing else: 「{GREETING}」")
+
+
+SPEECH_STARTED = b'{"type":"input_audio_buffer.speech_started","audio_start_ms":1,"item_id":"c1"}'
+
+
+def delta(response: str, item: str) -> bytes:
+    """20 ms of the model's voice."""
+    audio = base64.b64encode(b"\x00" * FRAME).decode()
+    fields = {"response_id": response, "item_id": item, "output_index": 0, "content_index": 0, "delta": audio}
+    return json.dumps({"type": "response.output_audio.delta", **fields}).encode()
 
 
 class Carrier:
@@ -125,6 +137,11 @@ class Model(Desk):
 
     def start(self) -> None:
         self.begin(self._built)
+
+    def model_says(self, *messages: bytes) -> None:
+        """Events of the model's, one right behind the other, as the pump hands them over."""
+        for message in messages:
+            self._built._downlink(message)
 
     def ready(self) -> None:
         self.start()
@@ -232,7 +249,7 @@ def interrupted(call: Model, after_ms: int) -> str:
     call.do(SAY_GREETING)
     begun = call.next(AgentAudioStarted)
     call.until(lambda: call.playout.heard_ms(begun.item, time.monotonic()) >= after_ms)
-    call.do(ClearPlayback(begun.response))
+    call.model_says(SPEECH_STARTED)
     return begun.item
 
 
@@ -255,7 +272,7 @@ def test_an_item_of_which_nothing_was_heard_is_forgotten_whole(start: Start) -> 
     call.do(SAY_GREETING)
     begun = call.next(AgentAudioStarted)
     call.playout._items[begun.item].starts_at += 60  # it waits behind a minute of other audio
-    call.do(ClearPlayback(begun.response))
+    call.model_says(SPEECH_STARTED)
     until(lambda: "conversation.item.delete" in call.session.events)
     call.next(ResponseEnded)
     assert begun.item not in call.session.items
@@ -269,11 +286,38 @@ def test_a_second_interruption_does_not_truncate_the_first_item_again(start: Sta
     call.do(SAY_GREETING)
     second = call.next(AgentAudioStarted, 2)
     call.until(lambda: call.playout.heard_ms(second.item, time.monotonic()) >= 40)
-    call.do(ClearPlayback(second.response))
+    call.model_says(SPEECH_STARTED)
     call.next(ResponseEnded, 2)
     until(lambda: len(call.session.truncations) == 2)
     assert [cut for cut, _ in call.session.truncations] == [item, second.item]
     assert call.session.errors == []
+
+
+def test_the_next_response_in_the_same_packet_is_not_silenced_with_the_last_one(start: Start) -> None:
+    call = start()
+    call.ready()
+    call.model_says(delta("r1", "i1"))
+    until(lambda: len(call.carrier.kinds()) == 2)
+    call.model_says(SPEECH_STARTED, delta("r1", "i1"), delta("r2", "i2"))
+    until(lambda: len(call.carrier.kinds()) == 5)
+    assert call.carrier.kinds() == ["media", "mark", "clear", "media", "mark"]
+
+
+def test_a_caller_who_speaks_into_silence_silences_nobody(start: Start) -> None:
+    call = start()
+    call.ready()
+    call.model_says(SPEECH_STARTED, delta("r1", "i1"))
+    until(lambda: len(call.carrier.kinds()) == 2)
+    assert call.carrier.kinds() == ["media", "mark"]
+
+
+def test_the_goodbye_is_not_silenced(start: Start) -> None:
+    call = start()
+    call.ready()
+    call.do(StopListening())
+    call.model_says(delta("r1", "i1"), SPEECH_STARTED, delta("r1", "i1"))
+    until(lambda: len(call.carrier.kinds()) == 4)
+    assert "clear" not in call.carrier.kinds()
 
 
 def test_the_caller_speaks_over_the_bot(start: Start) -> None:
