@@ -119,7 +119,7 @@ def test_a_call_when_nothing_runs_brings_its_own_server(env, tmp_path):
 def test_the_trigger_printed_at_the_start_works_and_sigterm_hangs_up(env, tmp_path):
     with dev(env, tmp_path) as server:
         curl = next(line for line in server.lines if "curl" in line)
-        key = curl.partition("Bearer ")[2].partition("'")[0]
+        key = curl.partition("Bearer ")[2].partition('"')[0]
         request = urllib.request.Request(
             f"{server.url}/outgoing-call",
             b'{"phoneNumber": "+819012345678"}',
