@@ -18,7 +18,7 @@ from callbot.settings import Settings
 MAX_BODY = 64 * 1024  # bytes; Twilio's own forms are below 8 kB
 SIGNATURE = "X-Twilio-Signature"
 _FORM = "application/x-www-form-urlencoded"
-_CALL_SID = re.compile("CA[0-9A-Za-z]{32}")
+_CALL_SID = re.compile("CA[0-9A-Za-z]{2,62}")  # Twilio's have 32 behind the CA
 _STATUS = "queued|initiated|ringing|in-progress|completed|busy|failed|no-answer|canceled|answered"
 # The shape of what we act on. The signed string joins names and values without separators, so a captured request
 # could be replayed with the border between the two moved, and a parameter would silently be gone.
