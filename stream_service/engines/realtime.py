@@ -252,6 +252,7 @@ class RealtimeEngine:
         was_ready = self._feeding is not None
         self._stop_feeding()
         self._ends.clear()
+        self._over_bot.clear()
         self._setup_due = self._renew_at = None
         if error.retryable and self._vendor.open(now):
             return [EngineLost(error.code)] if was_ready else []
