@@ -7,7 +7,6 @@ the last utterance that was understood, so that nothing is lost and nothing is h
 
 import binascii
 import logging
-import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -18,30 +17,24 @@ from callbot.errors import RemoteError
 from callbot.settings import Settings
 from stream_service.commands import CancelChat, Command, StartChat
 from stream_service.engines.chat import Chat
-from stream_service.engines.journal import BYTES_PER_MS, Journal
-from stream_service.engines.port import FromVendor, Post, VendorOpened, VendorRefused
-from stream_service.engines.vendor import VendorConnection
+from stream_service.engines.journal import BYTES_PER_MS
+from stream_service.engines.port import Post
+from stream_service.engines.vendor_session import VendorSession
 from stream_service.events import (
     CallerSaid,
     CallerSaying,
     CallerStarted,
     CallerStopped,
     CallerUnclear,
-    EngineFailed,
-    EngineLost,
-    EngineReady,
     Event,
 )
-from stream_service.limits import Lost
 from stream_service.pump import Link, Pump
 from stream_service.wire import amivoice as wire
-from stream_service.wire.frames import Text
 from stream_service.wire.twilio_media import caller_audio
 
 log = logging.getLogger(__name__)
 
 LATE_SECONDS = 1.5  # an utterance's end is told so long after it, at most; another clock than ours says more
-START_SECONDS = 5.0  # for AmiVoice to answer `s`
 
 
 @dataclass(slots=True)
@@ -50,28 +43,19 @@ class _Utterance:
     end: int | None = None
 
 
-class AmivoiceEngine:
+class AmivoiceEngine(VendorSession):
     """Recognition and chat for one call."""
 
     def __init__(self, *, settings: Settings, agent: Agent, pump: Pump, pool: Executor, post: Post, chat: Chat) -> None:
+        super().__init__(service="amivoice", url=settings.amivoice_url, headers=list, pump=pump, pool=pool, post=post)
         self._start_command = wire.start(settings.amivoice_api_key, settings.amivoice_grammar)
         self._agent = agent
         self._chat = chat
         self._post = post
-        self._vendor = VendorConnection(
-            service="amivoice", url=settings.amivoice_url, headers=list, pump=pump, pool=pool, post=post
-        )
-        self._lock = threading.Lock()  # between `uplink` on the pump's thread and the rest
-        self._journal = Journal()
-        self._feeding: Link | None = None  # where audio goes now
-        self._base = 0  # the position at which the vendor's clock reads zero
-        self._start_due: float | None = None
-        self._ready_before = False
         self._utterances: deque[_Utterance] = deque()  # begun, and not answered by a result yet
 
     def start(self) -> None:
-        self._journal.need_from(0)
-        self._vendor.open(0.0)
+        super().start()
         self._chat.warm_up()
 
     def uplink(self, message: bytes) -> bool:
@@ -87,37 +71,6 @@ class AmivoiceEngine:
             if self._feeding:
                 self._feeding.send_audio(wire.audio(ulaw), binary=True)
         return True
-
-    def receive(self, news: FromVendor, now: float) -> Sequence[Event]:
-        if news.epoch != self._vendor.epoch:
-            if isinstance(news.news, VendorOpened):
-                news.news.link.abort()
-            return []
-        match news.news:
-            case VendorOpened(link):
-                self._vendor.opened(link, now)
-                self._start_due = now + START_SECONDS
-                link.release()
-                link.send_text(self._start_command)
-                return []
-            case VendorRefused(error):
-                return self._again(error, now)
-            case Lost(reason=reason):
-                return self._again(RemoteError("amivoice", reason, retryable=True, code=reason), now)
-            case Text(payload):
-                try:
-                    packet = wire.decode(payload.decode("utf-8", "replace"))
-                except RemoteError as error:  # one odd message is no reason to give a good session up
-                    log.warning("ignored: %s", error)
-                    return []
-                return self._understand(packet, now) if packet else []
-        return []
-
-    def tick(self, now: float) -> Sequence[Event]:
-        self._vendor.tick(now)
-        if self._start_due is not None and now >= self._start_due:
-            return self._again(RemoteError("amivoice", "no answer to s", retryable=True, code="timeout"), now)
-        return []
 
     def perform(self, command: Command) -> bool:
         match command:
@@ -141,7 +94,7 @@ class AmivoiceEngine:
     def _understand(self, packet: wire.Packet, now: float) -> Sequence[Event]:
         match packet:
             case wire.Started():
-                return self._feed()
+                return self._feed(self._vendor.link) if self._vendor.link else []
             case wire.Failed(command):
                 error = RemoteError("amivoice", packet.error, retryable=not packet.fatal, code=f"{command} refused")
                 return self._again(error, now)
@@ -177,36 +130,20 @@ class AmivoiceEngine:
             return [CallerSaid(final.text, speech_end=now - _seconds(self._journal.position - end))]
         return [CallerUnclear(_seconds(max(0, end - utterance.start)))]
 
-    def _feed(self) -> Sequence[Event]:
-        """The session is open: what was kept first, then what comes."""
-        link = self._vendor.link
-        if link is None:
-            return []
-        self._start_due = None
-        with self._lock:
-            self._base, kept = self._journal.replay()
-            if kept:
-                link.send_binary(wire.audio(b"".join(kept)))
-            self._feeding = link
-        resumed, self._ready_before = self._ready_before, True
-        return [EngineReady(resumed)]
+    def _begin(self, link: Link) -> None:
+        link.release()
+        link.send_text(self._start_command)
 
-    def _again(self, error: RemoteError, now: float) -> Sequence[Event]:
-        """The session is over; open another, unless that could not help."""
-        was_ready = self._feeding is not None
-        self._stop_feeding()
-        self._start_due = None
+    def _read(self, payload: bytes, now: float) -> Sequence[Event]:
+        packet = wire.decode(payload.decode("utf-8", "replace"))
+        return self._understand(packet, now) if packet else []
+
+    def _replay(self, link: Link, kept: Sequence[bytes]) -> None:
+        if kept:
+            link.send_binary(wire.audio(b"".join(kept)))
+
+    def _forget(self) -> None:
         self._utterances.clear()
-        if error.retryable and self._vendor.open(now):
-            return [EngineLost(error.code)] if was_ready else []
-        self._vendor.drop()
-        return [EngineFailed(error.code, error.retryable)]
-
-    def _stop_feeding(self) -> None:
-        with self._lock:
-            if self._feeding:
-                self._journal.need_from(self._journal.position)  # what nobody hears now, the next session does
-            self._feeding = None
 
     def _position(self, ms: int) -> int:
         return self._base + ms * BYTES_PER_MS

@@ -6,7 +6,6 @@ A lost session is replaced by a new one that is told the conversation so far and
 """
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -25,40 +24,34 @@ from stream_service.commands import (
     StopListening,
     TellModel,
 )
-from stream_service.engines.journal import BYTES_PER_MS, Journal
-from stream_service.engines.port import FromVendor, Post, VendorOpened, VendorRefused
-from stream_service.engines.vendor import VendorConnection
+from stream_service.engines.journal import BYTES_PER_MS
+from stream_service.engines.port import Post
+from stream_service.engines.vendor_session import VendorSession
 from stream_service.events import (
     AgentAudioStarted,
     AgentWords,
     CallerSaid,
     CallerStarted,
     CallerStopped,
-    EngineFailed,
-    EngineLost,
-    EngineReady,
     Event,
     RequestRefused,
     ResponseEnded,
     ResponseStarted,
 )
-from stream_service.limits import Lost
 from stream_service.playout import Playout
 from stream_service.pump import Link, Pump
 from stream_service.tools import offered
 from stream_service.transcript import Transcript
 from stream_service.wire import realtime as wire
 from stream_service.wire import twilio_media
-from stream_service.wire.frames import Text
 
 log = logging.getLogger(__name__)
 
 LOGGED_BYTES = 2_000  # of an event, at level debug; audio is not among them
-SETUP_SECONDS = 5.0  # for `session.updated`
 SESSION_SECONDS = 50 * 60  # OpenAI ends a session at 60 minutes; it is replaced before that, in a quiet moment
 
 
-class RealtimeEngine:
+class RealtimeEngine(VendorSession):
     """The model's session for one call."""
 
     def __init__(
@@ -76,6 +69,15 @@ class RealtimeEngine:
         post: Post,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        query = urlencode({"model": settings.openai_realtime_model})
+        super().__init__(
+            service="openai",
+            url=f"{settings.openai_realtime_url}?{query}",
+            headers=lambda: [f"Authorization: Bearer {settings.openai_api_key}"],
+            pump=pump,
+            pool=pool,
+            post=post,
+        )
         self._settings = settings
         self._agent = agent
         self._instructions = instructions
@@ -86,31 +88,12 @@ class RealtimeEngine:
         self._media_prefix = twilio_media.media_prefix(stream_sid)
         self._post = post
         self._clock = clock
-        query = urlencode({"model": settings.openai_realtime_model})
-        self._vendor = VendorConnection(
-            service="openai",
-            url=f"{settings.openai_realtime_url}?{query}",
-            headers=lambda: [f"Authorization: Bearer {settings.openai_api_key}"],
-            pump=pump,
-            pool=pool,
-            post=post,
-        )
-        self._lock = threading.Lock()  # between the routes on the pump's thread and the rest
-        self._journal = Journal()
-        self._feeding: Link | None = None
-        self._base = 0
         self._ends: dict[str, int] = {}  # where utterances ended whose words are not known yet
         self._sounding = ""  # the response whose audio was sent last
         self._polite = True  # the bot falls silent when the caller speaks
         self._over_bot: deque[bool] = deque(maxlen=16)  # for each time the caller began to speak: over the bot?
         self._dropped: set[str] = set()  # responses of which no more is to be heard
-        self._setup_due: float | None = None
         self._renew_at: float | None = None
-        self._ready_before = False
-
-    def start(self) -> None:
-        self._journal.need_from(0)
-        self._vendor.open(0.0)
 
     # --- audio, on the pump's thread ---
 
@@ -163,38 +146,22 @@ class RealtimeEngine:
 
     # --- the vendor's news, on the call's thread ---
 
-    def receive(self, news: FromVendor, now: float) -> Sequence[Event]:
-        if news.epoch != self._vendor.epoch:
-            if isinstance(news.news, VendorOpened):
-                news.news.link.abort()
-            return []
-        match news.news:
-            case VendorOpened(link):
-                self._vendor.opened(link, now)
-                self._setup_due = now + SETUP_SECONDS
-                link.route = self._downlink
-                link.release()
-            case VendorRefused(error):
-                return self._again(error, now)
-            case Lost(reason=reason):
-                return self._again(RemoteError("openai", reason, retryable=True, code=reason), now)
-            case Text(payload):
-                if log.isEnabledFor(logging.DEBUG):
-                    log.debug("from the model: %s", payload[:LOGGED_BYTES].decode("utf-8", "replace"))
-                try:
-                    event = wire.decode(payload)
-                except RemoteError as error:  # one odd message is no reason to give a good session up
-                    log.warning("ignored: %s", error)
-                    return []
-                return self._understand(event, now) if event else []
-        return []
+    def _begin(self, link: Link) -> None:
+        link.route = self._downlink
+        link.release()
+
+    def _read(self, payload: bytes, now: float) -> Sequence[Event]:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("from the model: %s", payload[:LOGGED_BYTES].decode("utf-8", "replace"))
+        event = wire.decode(payload)
+        return self._understand(event, now) if event else []
 
     def _understand(self, event: wire.ServerEvent, now: float) -> Sequence[Event]:
         match event:
             case wire.SessionCreated():
                 self._set_up()
             case wire.SessionUpdated():
-                return self._feed(now) if self._feeding is None else []
+                return self._ready(now)
             case wire.SpeechStarted(ms):
                 with self._lock:
                     self._journal.need_from(self._base + ms * BYTES_PER_MS)
@@ -232,40 +199,29 @@ class RealtimeEngine:
             )
         )
 
-    def _feed(self, now: float) -> Sequence[Event]:
-        """The session is set up: it is told what was said, hears what was kept, and then what comes."""
+    def _ready(self, now: float) -> Sequence[Event]:
+        """The session is set up: it is told what was said, then it listens."""
         link = self._vendor.link
-        if link is None:
+        if link is None or self._feeding is not None:
             return []
-        self._setup_due, self._renew_at = None, now + SESSION_SECONDS
+        self._renew_at = now + SESSION_SECONDS
         for role, text in self._transcript.remembered():
             self._send(wire.message_item("assistant" if role == "agent" else "user", text))
-        with self._lock:
-            self._base, kept = self._journal.replay()
-            for payload in kept:
-                link.send_audio(wire.APPEND_PREFIX + payload + wire.APPEND_SUFFIX)
-            self._feeding = link
-        resumed, self._ready_before = self._ready_before, True
-        return [EngineReady(resumed)]
+        return self._feed(link)
 
-    def _again(self, error: RemoteError, now: float) -> Sequence[Event]:
-        was_ready = self._feeding is not None
-        self._stop_feeding()
+    def _replay(self, link: Link, kept: Sequence[bytes]) -> None:
+        for payload in kept:
+            link.send_audio(wire.APPEND_PREFIX + payload + wire.APPEND_SUFFIX)
+
+    def _forget(self) -> None:
+        self._renew_at = None
         self._ends.clear()
         self._over_bot.clear()
-        self._setup_due = self._renew_at = None
-        if error.retryable and self._vendor.open(now):
-            return [EngineLost(error.code)] if was_ready else []
-        self._vendor.drop()
-        return [EngineFailed(error.code, error.retryable)]
 
     def tick(self, now: float) -> Sequence[Event]:
-        self._vendor.tick(now)
-        if self._setup_due is not None and now >= self._setup_due:
-            return self._again(RemoteError("openai", "no session", retryable=True, code="timeout"), now)
         if self._renew_at is not None and now >= self._renew_at and not self._playout.audible(now):
             return self._again(RemoteError("openai", "renewed", retryable=True, code="session renewed"), now)
-        return []
+        return super().tick(now)
 
     # --- commands ---
 

@@ -167,7 +167,7 @@ def test_silence_alone_ends_the_session(impatient: AmiVoice, dial: Dial, library
     client = dial(impatient)
     client.say(library["hai"].ulaw)  # speech starts the count again
     client.feed(silence(2000))
-    client.feed(silence(1500))
+    client.feed(silence(1500), chunk=12_000)  # in one message: the server does not wait for a second one
     assert client.until("p") == FEED_ERROR
     with pytest.raises(ConnectionClosed):
         client.next()

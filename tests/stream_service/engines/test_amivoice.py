@@ -25,7 +25,7 @@ from emulator.audio import silence
 from emulator.recordings import Library
 from engines.engine_desk import KEY, Desk, settings, until
 from stream_service.commands import CallerActive, CancelChat, StartChat
-from stream_service.engines import amivoice as amivoice_module
+from stream_service.engines import vendor_session
 from stream_service.engines.amivoice import AmivoiceEngine
 from stream_service.engines.chat import Chat
 from stream_service.events import (
@@ -214,7 +214,7 @@ def test_an_utterance_whose_result_was_lost_is_heard_again_and_only_it(start: St
 
 
 def test_a_half_open_connection_is_noticed_and_replaced(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amivoice_module, "START_SECONDS", 0.3)
+    monkeypatch.setattr(vendor_session, "SETUP_SECONDS", 0.3)
     call = start(Freeze(at_ms=0))
     call.start()
     call.next(EngineReady)
@@ -238,7 +238,7 @@ def test_another_refusal_is_tried_again(start: Start) -> None:
 def test_a_recogniser_that_does_not_answer_is_given_up_after_three_tries(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(amivoice_module, "START_SECONDS", 0.1)
+    monkeypatch.setattr(vendor_session, "SETUP_SECONDS", 0.1)
     call = start()
     call.amivoice.faults.always(StallStart())
     call.start()

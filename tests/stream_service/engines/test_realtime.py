@@ -36,6 +36,7 @@ from stream_service.commands import (
     TellModel,
 )
 from stream_service.engines import realtime as realtime_module
+from stream_service.engines import vendor_session
 from stream_service.engines.realtime import RealtimeEngine
 from stream_service.events import (
     AgentAudioStarted,
@@ -442,7 +443,7 @@ def test_a_handshake_that_is_refused_for_a_moment_is_tried_again(start: Start) -
 
 
 def test_a_session_that_is_never_set_up_is_given_up(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(realtime_module, "SETUP_SECONDS", 0.3)
+    monkeypatch.setattr(vendor_session, "SETUP_SECONDS", 0.3)
     call = start(FreezeConnection(after_seconds=0.0))
     call.ready()
     assert len(call.openai.sessions) == 2
