@@ -48,8 +48,8 @@ class SpokenSession(SpokenAnswers):
     def _decide(self, event: Event, now: float) -> list[Command]:
         if self._leaving_by is not None:  # nothing else matters now, not even that Twilio closes the socket
             match event:
-                case HeardSoFar(turn, sentences) if self._answer and self._answer.n == turn:
-                    return self._leave(now, sentences)
+                case HeardSoFar(turn, sentences, since) if self._answer and self._answer.n == turn:
+                    return self._leave(now, sentences, since)
             return self._leave(now) if now >= self._leaving_by else []
         if isinstance(event, StreamStopped) and self._answer and self._answer.spoken:
             # Whether the last words were heard to their end is not the clock's to say: `/call-flow` knows.
@@ -57,11 +57,12 @@ class SpokenSession(SpokenAnswers):
             return [AskHeard(self._answer.n)]
         return super()._decide(event, now)
 
-    def _leave(self, now: float, sentences: int = 0) -> list[Command]:
+    def _leave(self, now: float, sentences: int = 0, since: float = 0.0) -> list[Command]:
         """The call is over, and what can be known of its last words is known."""
         settled: list[Command] = []
         if self._answer and sentences >= len(self._answer.sentences) and self._answer.complete:
             heard = "".join(self._answer.sentences)
+            self.transcript.stamp(self._answer.n, heard=now - since)
             settled = [KeepTurn(self.transcript.change(self._answer.n, heard=heard))]
             self._answer = None
         return [*settled, *self._settle(now), Finish(self._ending or CALL_OVER)]
@@ -161,6 +162,8 @@ class SpokenSession(SpokenAnswers):
         commands: list[Command] = []
         if self._answer and self._answer.n == turn and self._answer.stopped:
             closed = self._close_answer(sentences, since)
+            if closed.sentences and sentences >= len(closed.sentences):
+                closed = self.transcript.stamp(turn, heard=now - since)
             commands = [KeepTurn(closed)]
             if closed.interrupted:
                 commands.append(Note("interrupted", {"turn": turn}))

@@ -45,6 +45,7 @@ def test_a_caller_talks_with_the_amivoice_engine(system: System) -> None:
     assert "".join(turn["heard"] for turn in record["turns"] if turn["role"] == "agent") in words(report)
     answer = record["turns"][2]["timings"]
     assert answer["speechEnd"] < answer["firstToken"] <= answer["firstSentence"] <= answer["firstWordsOut"]
+    assert answer["firstWordsOut"] < answer["heard"]
     logged = "\n".join(system.log)
     assert call.sid in logged
     for secret in (CALLER[3:], AMIVOICE_NUMBER[3:], system.trigger_key, "営業時間", "お電話ありがとう"):
