@@ -69,7 +69,7 @@ def receive(sock: socket.socket, services: Services) -> None:
     reception.carrier = carrier
     carrier.release()
     try:
-        with services.live.arriving():
+        with services.live.arriving(carrier.abort):
             relay = _admit(reception.wait_for_start(), carrier, inbox, services)
         relay.run()
     except RefusedError as refusal:

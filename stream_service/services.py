@@ -60,7 +60,7 @@ class LiveCalls:
         self._changed = threading.Condition()
         self._tell: dict[int, Callable[[], None]] = {}
         self._next = 0
-        self._arriving = 0
+        self._arriving: dict[int, Callable[[], None]] = {}  # oldest first
         self._draining = False
 
     @property
@@ -69,19 +69,30 @@ class LiveCalls:
 
     @property
     def full(self) -> bool:
-        """No further stream can be taken, or too many have not said yet which call they are."""
-        return len(self._tell) + self._arriving >= self._capacity or self._arriving >= MOST_ARRIVING
+        """No further stream can be taken."""
+        return len(self._tell) >= self._capacity
 
     @contextmanager
-    def arriving(self) -> Iterator[None]:
-        """For as long as a stream has been accepted but not admitted."""
+    def arriving(self, turn_away: Callable[[], None]) -> Iterator[None]:
+        """For as long as a stream has been accepted but not admitted.
+
+        When too many are, the one that has been silent for longest is turned away: Twilio says at once which call it
+        is, and must not be kept out by those who say nothing.
+        """
         with self._changed:
-            self._arriving += 1
+            self._next += 1
+            key = self._next
+            self._arriving[key] = turn_away
+            oldest = next(iter(self._arriving))
+            crowded = len(self._arriving) > min(MOST_ARRIVING, self._capacity - len(self._tell))
+            unwanted = self._arriving.pop(oldest) if crowded and oldest != key else None
+        if unwanted:
+            unwanted()
         try:
             yield
         finally:
             with self._changed:
-                self._arriving -= 1
+                self._arriving.pop(key, None)
 
     def __len__(self) -> int:
         return len(self._tell)

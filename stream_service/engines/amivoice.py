@@ -41,6 +41,7 @@ LATE_SECONDS = 1.5  # an utterance's end is told so long after it, at most; anot
 class _Utterance:
     start: int  # positions, as the journal counts
     end: int | None = None
+    ended_at: float | None = None  # by our clock
 
 
 class AmivoiceEngine(VendorSession):
@@ -107,11 +108,10 @@ class AmivoiceEngine(VendorSession):
                 return [CallerStarted()]
             case wire.SpeechEnded(ms):
                 end = self._position(ms)
+                ended_at = now - min(_seconds(max(0, self._journal.position - end)), LATE_SECONDS)
                 if self._utterances:
-                    self._utterances[-1].end = end
-                return [
-                    CallerStopped(speech_end=now - min(_seconds(max(0, self._journal.position - end)), LATE_SECONDS))
-                ]
+                    self._utterances[-1].end, self._utterances[-1].ended_at = end, ended_at
+                return [CallerStopped(speech_end=ended_at)]
             case wire.Interim(text):
                 return [CallerSaying(text)] if text else []
             case wire.Final():
@@ -127,7 +127,8 @@ class AmivoiceEngine(VendorSession):
         with self._lock:
             self._journal.settled(end)
         if final.text and not final.code:
-            return [CallerSaid(final.text, speech_end=now - _seconds(self._journal.position - end))]
+            ended_at = utterance.ended_at or now - _seconds(max(0, self._journal.position - end))
+            return [CallerSaid(final.text, speech_end=ended_at)]
         return [CallerUnclear(_seconds(max(0, end - utterance.start)))]
 
     def _begin(self, link: Link) -> None:
