@@ -6,6 +6,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # More than there are cores: whole calls take as long as calls take, and mostly wait.
 WORKERS ?= 6
+# Calls run in real time and six at once: what failed is asked once more by itself, and counts if it fails again.
+ALONE = echo "== once more, by themselves" && $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 READY := .venv/.ready
 
 help: ## list what can be made
@@ -20,7 +22,7 @@ demo: setup ## four emulated calls with real speech, each shown as it happens; a
 	@$(BIN)/python -m emulator.demo
 
 test: setup ## run every test; those of Firestore need its emulator
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal || { test $$? -eq 1 && $(ALONE); }
 
 check: setup ## lint, format, types
 	$(BIN)/ruff check .

@@ -112,7 +112,7 @@ def test_a_call_when_nothing_runs_brings_its_own_server(env, tmp_path):
     assert "no callbot dev runs here" in text
     assert "1 of 1 turns answered" in text
     assert "reason: the caller asked to end the call" in text
-    assert status == 0
+    assert status == 0, text
     assert list(tmp_path.iterdir()) == []
 
 
