@@ -116,6 +116,8 @@ class AmiVoice:
             action = recognition.out.popleft()
             if isinstance(action, str):
                 report.sent.append(action)
+                if action.startswith("A"):
+                    report.results_at.append(time.monotonic())
                 peer.send(action)
                 continue
             report.closed = action.value

@@ -90,6 +90,13 @@ class RecogniserAfterEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class MisheardInterims:
+    """Interim results end in `text` instead of in what was said last; the final ones are right."""
+
+    text: str = "ですか"
+
+
+@dataclass(frozen=True, slots=True)
 class CarriageReturns:
     """Every message ends in CR LF."""
 
@@ -107,6 +114,7 @@ Fault = (
     | EmptyResults
     | SlowResults
     | RecogniserAfterEnd
+    | MisheardInterims
     | CarriageReturns
 )
 

@@ -16,6 +16,7 @@ from emulator.amivoice_faults import (
     EmptyResults,
     Fault,
     FaultKind,
+    MisheardInterims,
     RecogniserAfterEnd,
     RejectUtterances,
     SlowResults,
@@ -158,10 +159,18 @@ class Listener:
         interval = self._start.updated_interval_ms
         if interval and self.heard_ms >= self._update_at + interval:
             self._update_at = self.heard_ms
-            text = self._library.recognise(self._between(since, self.heard_ms), complete=False).text
+            text = self._interim(since)
             if text and text != self._last_update:
                 self._last_update = text
                 self._send("U " + interim_result(text))
+
+    def _interim(self, since: int) -> str:
+        """What the recogniser has made of the utterance so far."""
+        audio = self._between(since, self.heard_ms)
+        audio = audio[: max(0, len(audio) - self._habits.interim_lag_ms * BYTES_PER_MS)]
+        text = self._library.recognise(audio, complete=False).text
+        misheard = self._fault(MisheardInterims)
+        return text[:-1] + misheard.text if misheard and text else text
 
     def _conclude(self, event: Ended, now: float) -> None:
         """The result of an utterance, to be sent a little later."""

@@ -1,4 +1,4 @@
-"""The `callbot` command line: its commands' names, and `callbot dev`. The others are in `cli_call` and `cli_number`.
+"""The `callbot` command line: its commands' names, and `callbot dev`. The others are in `cli_….py`.
 
 Exit codes: 0 it went well, 1 it did not, 2 it was asked for in the wrong way (settings included).
 """
@@ -15,6 +15,7 @@ from emulator import cli_system, running, terminal, vendors
 from emulator import dev as local
 from emulator.cli_call import call
 from emulator.cli_number import number
+from emulator.cli_smoke import smoke_command
 from emulator.dev import LocalSystem
 
 _LOOK_SECONDS = 0.5
@@ -36,6 +37,7 @@ def main() -> None:
 
 main.add_command(call)
 main.add_command(number)
+main.add_command(smoke_command, "smoke")
 
 
 @main.command(

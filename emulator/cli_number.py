@@ -19,7 +19,7 @@ def number() -> None:
     epilog="""\b
 Examples:
   callbot number set +815012345678
-  FUNCTIONS_URL=https://asia-northeast1-example.cloudfunctions.net callbot number set +815012345678 --engine amivoice
+  FUNCTIONS_URL='https://asia-northeast1-example.cloudfunctions.net/callbot-{function}' callbot number set +815012345678
 
 Needs TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, and FUNCTIONS_URL or PUBLIC_URL.""",
 )

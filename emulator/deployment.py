@@ -10,6 +10,7 @@ from pathlib import Path
 
 from callbot.settings import SETTINGS, Part
 from emulator import processes
+from emulator.openai import Pace, Script
 from emulator.processes import Supervised
 from emulator.twilio import Carrier
 from emulator.vendors import VENDORS, Addresses, Vendors
@@ -20,7 +21,8 @@ _FUNCTIONS_HOST, _STREAM_HOST = "functions.callbot.localhost", "stream.callbot.l
 class Deployment:
     """Both processes and all emulators; the store is a file in `folder`.
 
-    `settings` are the product's, instead of what is made up here; `output` gets every line both processes write.
+    `settings` are the product's, instead of what is made up here; `script` is what the emulated models say, `pace` how
+    fast; `output` gets every line both processes write.
     `on_restart` is called with a process's name and exit status when it died and is started again.
     """
 
@@ -29,6 +31,8 @@ class Deployment:
         folder: Path,
         *,
         settings: Mapping[str, str] | None = None,
+        script: Script | None = None,
+        pace: Pace | None = None,
         output: Callable[[str], None] | None = None,
         on_restart: Callable[[str, int], None] = lambda _name, _status: None,
     ) -> None:
@@ -40,6 +44,8 @@ class Deployment:
                 f"https://{_FUNCTIONS_HOST}",
                 {_FUNCTIONS_HOST: processes.address(functions), _STREAM_HOST: processes.address(stream)},
             ),
+            script=script,
+            pace=pace,
         )
         self.vendors.start()
         self._settings = {

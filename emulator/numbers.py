@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from callbot.addresses import function_url
 from callbot.calls import EngineName
 from callbot.flow import flow_url
 
-_PATHS: dict[EngineName, str] = {"amivoice": "/twiml", "realtime": "/incoming-call"}
+_ANSWERED_BY: dict[EngineName, str] = {"amivoice": "twiml", "realtime": "incoming-call"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,8 @@ class NumberWebhooks:
 def webhooks(functions_url: str, engine: EngineName) -> NumberWebhooks:
     """For a number answered by `engine`; an agent that names an engine has its own way at `/incoming-call`."""
     return NumberWebhooks(
-        voice_url=functions_url + _PATHS[engine],
+        voice_url=function_url(functions_url, _ANSWERED_BY[engine]),
         # When the answering function fails, the call begins as one whose first stream was lost: it is not dropped.
         voice_fallback_url=flow_url(functions_url, "resume", generation=0, engine=engine),
-        status_callback=f"{functions_url}/call-events",
+        status_callback=function_url(functions_url, "call-events"),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from emulator.amivoice import AmiVoice
 from emulator.numbers import webhooks
-from emulator.openai import OpenAI
+from emulator.openai import OpenAI, Pace, Script
 from emulator.recordings import Library
 from emulator.twilio import Caller, Carrier, Listen, Number, Speak, StayUntilEnd
 
@@ -33,6 +33,7 @@ class Vendors:
     """The emulators of the vendors named in `emulated`, as threads of this process.
 
     `number` is the account's first one, answered by engine `amivoice`. `twilio_port` 0 has a free one chosen.
+    `script` is what the models say, `pace` how fast.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class Vendors:
         product: Addresses,
         number: str = AMIVOICE_NUMBER,
         twilio_port: int = 0,
+        script: Script | None = None,
+        pace: Pace | None = None,
     ) -> None:
         wanted = frozenset(emulated)
         self.library = Library.shipped()
@@ -50,7 +53,7 @@ class Vendors:
         self._key = f"emulated-{secrets.token_hex(12)}"
         self._product = product
         self.amivoice = AmiVoice(self.library, keys={self._key}) if AMIVOICE in wanted else None
-        self.openai = OpenAI(self.library, keys={self._key}) if OPENAI in wanted else None
+        self.openai = OpenAI(self.library, {self._key}, script, pace=pace) if OPENAI in wanted else None
         self.carrier = (
             Carrier(
                 account_sid=f"AC{secrets.token_hex(16)}",

@@ -6,7 +6,6 @@ Each is deployed on its own and answers at `/` and at its own name. Nothing is b
 import functools
 import logging
 import os
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +15,7 @@ from flask import Request, Response, json
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from callbot import answering, callbacks, continuing, logs, trigger, views, webhooks
+from callbot import access, answering, callbacks, continuing, failures, logs, trigger, views, webhooks
 from callbot import twiml as documents
 from callbot.agents import Agents
 from callbot.calls import EngineName
@@ -104,25 +103,25 @@ def outgoing_call(request: Request) -> Response:
     try:
         return _place(request)
     except Exception:
-        log.exception("an outbound request failed")
+        logs.event(log, "request failed", call_sid="", severity="ERROR", stack=True, path="/outgoing-call")
         return _error(500, "something went wrong here")
 
 
 @functions_framework.http
 def calls(request: Request) -> Response:
     """The list of calls, and one call with its turns."""
-    place = re.fullmatch("(?:/calls)?(?:/(CA[0-9A-Za-z]{32}))?/?", request.path)
+    place = views.PLACE.fullmatch(request.path)
     if place is None:
         return _error(404, "not found")
     if request.method not in ("GET", "HEAD"):
         return _error(405, "method not allowed", Allow="GET, HEAD")
     try:
         return _shown(request, place[1] or "")
-    except StoreError:
-        log.exception("calls could not be read")
+    except StoreError as exc:
+        failures.store_down(log, exc)
         return _error(503, "the call store could not be reached")
     except Exception:
-        log.exception("calls could not be shown")
+        logs.event(log, "request failed", call_sid="", severity="ERROR", stack=True, path="/calls")
         return _error(500, "something went wrong here")
 
 
@@ -146,22 +145,27 @@ def _webhook(
         return refusal
     try:
         _trace(request)
-        webhook = webhooks.verified(request, path, settings())
+        webhook = webhooks.verified(request, path.removeprefix("/"), settings())
     except RefusedError as exc:
-        log.warning("a webhook was refused: %s", exc, extra={"path": path})
+        logs.event(log, "webhook refused", call_sid="", severity="WARNING", path=path, reason=str(exc))
         return _error(403, "forbidden")
     except Exception:
-        log.exception("a webhook could not be checked", extra={"path": path})
+        _mistake("check", path)
         return _xml(documents.last_words())
     try:
         return act(webhook)
     except Exception:
-        log.exception("a webhook failed", extra={"callSid": webhook.call_sid, "path": path})
+        _mistake("act", path, webhook.call_sid)
     try:
         return apologise(webhook)
     except Exception:
-        log.exception("an apology failed", extra={"callSid": webhook.call_sid, "path": path})
+        _mistake("apology", path, webhook.call_sid)
         return _xml(documents.last_words())
+
+
+def _mistake(step: str, path: str, call_sid: str = "") -> None:
+    """Tell the log of the exception being handled, which is a mistake of ours."""
+    logs.event(log, "webhook failed", call_sid=call_sid, severity="ERROR", stack=True, path=path, step=step)
 
 
 def _answer(engine: EngineName | None) -> Callable[[Webhook], Response]:
@@ -177,9 +181,9 @@ def _goodbye(_: Webhook) -> Response:
 
 
 def _place(request: Request) -> Response:
-    if not trigger.is_authorised(request.headers.get("Authorization"), settings().trigger_keys):
-        return _error(401, "a bearer key of TRIGGER_KEYS is needed", **{"WWW-Authenticate": "Bearer"})
     _trace(request)
+    if reason := access.refusal(request, settings()):
+        return _stranger("/outgoing-call", reason, "Bearer")
     request.max_content_length = trigger.MAX_BODY
     try:
         body = request.get_data()
@@ -192,13 +196,19 @@ def _place(request: Request) -> Response:
     except trigger.InvalidRequestError as exc:
         return _invalid(*exc.problems)
     except trigger.ForbiddenError as exc:
+        access.log_refusal("/outgoing-call", 403, "forbidden number")
         return _error(403, f"phoneNumber: {exc}")
     try:
         dialler = Dialler(settings(), agents(), store(), rest(), _now)
-    except (StoreError, ConfigError):
-        log.exception("nothing was dialled: the store could not be opened")
+    except (StoreError, ConfigError) as exc:
+        failures.store_down(log, exc)
         return _error(503, "the request could not be stored, so nothing was dialled")
     return _answered(dialler.place(wanted))
+
+
+def _stranger(path: str, reason: str, scheme: str) -> Response:
+    access.log_refusal(path, 401, reason)
+    return _error(401, access.NEEDED[settings().trigger_auth], **{"WWW-Authenticate": scheme})
 
 
 def _answered(answer: Answer) -> Response:
@@ -208,10 +218,11 @@ def _answered(answer: Answer) -> Response:
 
 def _shown(request: Request, sid: str) -> Response:
     is_page = views.wants_page(request)
-    if not views.may_read(request, settings().trigger_keys):
-        scheme = 'Basic realm="calls", charset="UTF-8"' if is_page else "Bearer"
-        return _error(401, "a key of TRIGGER_KEYS is needed", **{"WWW-Authenticate": scheme})
-    root = f"{request.script_root}/calls" if not request.script_root.endswith("/calls") else request.script_root
+    _trace(request)
+    if reason := access.refusal(request, settings(), as_password=True):
+        takes_password = is_page and settings().trigger_auth == "key"
+        return _stranger("/calls", reason, 'Basic realm="calls", charset="UTF-8"' if takes_password else "Bearer")
+    root = views.root(request, settings().functions_url)
     if sid:
         shown: Any = views.detail_page(store(), sid, root) if is_page else views.detail(store(), sid)
         if shown is None:

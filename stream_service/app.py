@@ -75,11 +75,16 @@ def _refusal(services: Services) -> ResponseReturnValue | None:
     if request.headers.get("Upgrade", "").lower() != "websocket":
         return jsonify(error="a WebSocket is expected here"), 426
     if services.live.draining or services.live.full:
+        _log_refusal("stopping" if services.live.draining else "no capacity")
         return jsonify(error="no capacity"), 503
     if not _is_signed(request.headers.getlist(_SIGNATURE), services.settings):
-        logs.event(log, "handshake refused", call_sid="", severity="WARNING", reason="signature")
+        _log_refusal("signature")
         return jsonify(error="forbidden"), 403
     return None
+
+
+def _log_refusal(reason: str) -> None:
+    logs.event(log, "handshake refused", call_sid="", severity="WARNING", reason=reason)
 
 
 def _is_signed(signatures: list[str], settings: Settings) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from callbot import twiml
+from callbot import failures, twiml
 from callbot.agents import Agent
 from callbot.errors import RemoteError
 from callbot.flow import flow_url
@@ -57,6 +57,11 @@ class CarrierVoice:
             self._busy = True
         self._pool.submit(self._work)
 
+    def get_ready(self) -> None:
+        """Words will be spoken soon: by then the way to Twilio is to be open."""
+        if self._rest.is_cold:
+            self._pool.submit(self._rest.warm_up)
+
     def complete(self) -> bool:
         """End the call. False when Twilio could not be told; it waits for Twilio, so not for the pump's thread."""
         self.close()
@@ -64,7 +69,8 @@ class CarrierVoice:
             self._rest.complete(self._sid)
         except CallGoneError:
             return True
-        except RemoteError:
+        except RemoteError as error:
+            failures.vendor_failed(log, error, what="hang-up", call_sid=self._sid)
             return False
         return True
 
@@ -74,7 +80,10 @@ class CarrierVoice:
         url = flow_url(self._functions_url, "resume", generation=generation, engine="amivoice")
         try:
             self._rest.redirect(self._sid, url)
-        except RemoteError:
+        except CallGoneError:
+            return False
+        except RemoteError as error:
+            failures.vendor_failed(log, error, what="redirect", call_sid=self._sid)
             return False
         return True
 

@@ -50,6 +50,11 @@ class CallerActive:
 
 
 @dataclass(frozen=True, slots=True)
+class GetReady:
+    """An answer will be wanted soon: have connections open to all who take part in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """One line in the log: an event of the call's life. Never words, numbers or keys."""
 
@@ -82,7 +87,7 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class StartChat:
-    """Ask the chat model for this turn's answer."""
+    """Ask the chat model for this turn's answer; a guess has a number of its own, which is negative and no turn's."""
 
     turn: int
     messages: tuple[Mapping[str, Any], ...]
@@ -90,7 +95,7 @@ class StartChat:
 
 @dataclass(frozen=True, slots=True)
 class CancelChat:
-    """Give up this turn's answer."""
+    """Give up this turn's answer, or this guess."""
 
     turn: int
 
@@ -150,6 +155,7 @@ Command = (
     | KeepEnding
     | KeepUsage
     | CallerActive
+    | GetReady
     | Note
     | RunTool
     | Speak

@@ -7,6 +7,7 @@ else sees. The socket is in `channel`, what waits to be written in `outbox`, fra
 import logging
 import socket
 import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -16,7 +17,7 @@ from stream_service.outbox import Outbox
 from stream_service.poller import HANG_UP, READ, WRITE
 from stream_service.watchdog import Verdict, Watchdog
 from stream_service.wire import frames
-from stream_service.wire.frame_decoder import Decoder
+from stream_service.wire.frame_decoder import Decoder, receive
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ CLOSE_SECONDS: Final = 1.0
 # So many messages of one peer are delivered before the others have their turn.
 _MESSAGES_AT_ONCE: Final = 100
 
+Receive = Callable[[int, Decoder], int | None]
 Route = Callable[[bytes], bool]
 OnMessage = Callable[[frames.Text | frames.Binary], None]
 OnLost = Callable[[Lost], None]
@@ -33,6 +35,7 @@ class Loop(Protocol):
     """What a link needs from the pump. `post` and `flush_soon` work from any thread."""
 
     now: float
+    to_flush: "deque[Connection]"  # on the loop's own thread; from others `flush_soon`
 
     def post(self, connection: "Connection", action: Callable[[], None], /) -> None: ...
     def flush_soon(self, connection: "Connection", /) -> None: ...
@@ -44,9 +47,9 @@ class Connection:
     """The pump's side of a link: everything here happens on the pump's thread, but for what `Link` adds."""
 
     __slots__ = (
-        "_backlog", "_bytes_in", "_channel", "_close_deadline", "_closed", "_decoder", "_ending", "_flush_wanted",
-        "_held", "_loop", "_mask", "_messages_in", "_on_lost", "_on_message", "_open", "_outbox", "_peer_done",
-        "_watchdog", "_watched", "fd", "name", "route",
+        "_backlog", "_bytes_in", "_channel", "_close_deadline", "_closed", "_decoder", "_drain", "_ending",
+        "_flush_wanted", "_held", "_loop", "_mask", "_messages_in", "_on_lost", "_on_message", "_open", "_outbox",
+        "_peer_done", "_route", "_watchdog", "_watched", "fd", "name",
     )  # fmt: skip
 
     def __init__(
@@ -85,11 +88,22 @@ class Connection:
         self._watchdog = Watchdog(limits)
         self._messages_in = self._bytes_in = 0
 
+    @property
+    def route(self) -> Route | None:
+        """Who is asked first about every data message."""
+        return self._route
+
+    @route.setter
+    def route(self, route: Route | None) -> None:
+        self._route = route
+        # A compiled route takes all it can out of a compiled decoder by itself.
+        self._drain: Callable[[Decoder], int] | None = getattr(route, "drain", None)
+
     def begin(self, initial: bytes) -> None:
         """Start, with the bytes that came behind the handshake."""
         self._watchdog.begin(self._loop.now)
         if initial:
-            self._received(initial)
+            self._received(bytes(initial))
         self._read_pending()
         self._watch()
         self._loop.flush_soon(self)
@@ -98,10 +112,15 @@ class Connection:
         """Do what the poller says can be done."""
         channel = self._channel
         if events == READ and not channel.interest and not self._held and not self._backlog:  # nearly always
-            self._read()
+            if channel.tls or receive is None or self._decoder is None:
+                self._read()
+            else:
+                self._read_straight(self._decoder, receive)
             if channel.tls:
-                self._read_pending()
-                self._watch()
+                if channel.has_pending():
+                    self._read_pending()
+                if channel.interest:
+                    self._watch()
             return
         if channel.interest:
             # Whatever the event: TLS may have to read before it can write, and the other way round.
@@ -119,10 +138,17 @@ class Connection:
     def flush(self) -> None:
         """Write what is queued, as far as the socket takes it."""
         self._flush_wanted = False
-        if not self._channel.blocked and not self._closed:
-            self._write()
-            if self._channel.blocked:
+        channel = self._channel
+        if not channel.blocked and not self._closed:
+            try:
+                channel.write(self._outbox, self._loop.now)
+            except OSError as error:
+                self._cannot_write(error)
+                return
+            if channel.blocked:
                 self._watch()
+            elif self._outbox.finished:
+                self._all_is_said()
 
     def tick(self, now: float) -> None:
         """Look at the clock."""
@@ -168,7 +194,11 @@ class Connection:
         if not self._outbox.put_control(frame):
             self._open = False
             self._loop.post(self, lambda: self._end("overflow", None, "the peer does not take what it must"))
-        elif not self._flush_wanted:
+        else:
+            self._flush_later()
+
+    def _flush_later(self) -> None:
+        if not self._flush_wanted:
             self._flush_wanted = True
             self._loop.flush_soon(self)
 
@@ -195,18 +225,37 @@ class Connection:
         elif data is not None:
             self._end("reset", None, "ended without a close frame")
 
+    def _read_straight(self, decoder: Decoder, receive: Receive) -> None:
+        try:
+            size = receive(self.fd, decoder)
+        except OSError as error:
+            self._end("reset", None, str(error))
+            return
+        if size:
+            if self._affords(size):
+                self._deliver()
+        elif size is not None:
+            self._end("reset", None, "ended without a close frame")
+
     def _read_pending(self) -> None:
         while not self._closed and self._reading() and self._channel.has_pending():
             self._read()
 
     def _received(self, data: bytes) -> None:
-        self._bytes_in += len(data)
-        self._watchdog.heard(len(data), self._loop.now)
-        if self._watchdog.bytes_left < 0:
-            self._part(Verdict("flood", 1008, "too many bytes"))
-        elif self._decoder is not None:
+        if self._affords(len(data)) and self._decoder is not None:
             self._decoder.feed(data)
             self._deliver()
+
+    def _affords(self, size: int) -> bool:
+        """Count what has come. False when it was too much, and the end."""
+        watchdog = self._watchdog
+        self._bytes_in += size
+        watchdog.bytes_left -= size
+        watchdog.heard_at, watchdog.ping_at = self._loop.now, None
+        if watchdog.bytes_left < 0:
+            self._part(Verdict("flood", 1008, "too many bytes"))
+            return False
+        return True
 
     def _deliver(self) -> None:
         watchdog = self._watchdog
@@ -214,6 +263,10 @@ class Connection:
             for _ in range(_MESSAGES_AT_ONCE):
                 if self._decoder is None or (self._held and self._open):
                     return
+                if self._drain is not None and self._open:
+                    taken = self._drain(self._decoder)
+                    watchdog.messages_left -= taken
+                    self._messages_in += taken
                 pulled = self._decoder.pull()
                 if pulled is None:
                     return
@@ -226,7 +279,7 @@ class Connection:
                     self._answer(frames.message(opcode, payload))
                 elif self._open:
                     self._messages_in += 1
-                    route = self.route
+                    route = self._route
                     if route is None or not route(payload):
                         self._on_message(frames.Text(payload) if opcode == frames.TEXT else frames.Binary(payload))
             if not self._backlog:
@@ -249,16 +302,22 @@ class Connection:
         try:
             self._channel.write(self._outbox, self._loop.now)
         except OSError as error:
-            # The peer's close frame may be waiting in front of the reset that failed us: it says more.
-            if self._reading():
-                self._read()
-            self._end("reset", None, str(error))
-            return
-        if self._outbox.finished and not self._channel.blocked:
-            if self._peer_done:
-                self._end("closed", None, "")
-            elif self._decoder is None:
-                self._channel.end_writing()
+            self._cannot_write(error)
+        else:
+            if self._outbox.finished and not self._channel.blocked:
+                self._all_is_said()
+
+    def _cannot_write(self, error: OSError) -> None:
+        # The peer's close frame may be waiting in front of the reset that failed us: it says more.
+        if self._reading():
+            self._read()
+        self._end("reset", None, str(error))
+
+    def _all_is_said(self) -> None:
+        if self._peer_done:
+            self._end("closed", None, "")
+        elif self._decoder is None:
+            self._channel.end_writing()
 
     def _start_closing(self, lost: Lost, code: int) -> None:
         """Our close frame goes out behind what is queued; then the peer has a second at most."""

@@ -151,6 +151,13 @@ class AnswerFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerCut:
+    """An answer was given up before the model told what it cost; `usage` is our estimate."""
+
+    usage: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ToolResult:
     """What a tool answered, to be told to the model."""
 
@@ -257,6 +264,7 @@ Event = (
     | SentenceReady
     | AnswerDone
     | AnswerFailed
+    | AnswerCut
     | ToolResult
     | HeardSoFar
     | Delivered

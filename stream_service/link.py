@@ -3,8 +3,12 @@
 What happens on the pump's own thread is `stream_service.connection`.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 from stream_service.connection import Connection
 from stream_service.limits import LinkStats, Lost
+from stream_service.outbox import Outbox
 from stream_service.wire import frames
 
 
@@ -33,15 +37,26 @@ class Link(Connection):
         """Queue a binary message that must arrive. Over the bound the link is lost ("overflow")."""
         self._send_control(frames.encode_binary(data, self._mask))
 
-    def send_audio(self, message: bytes, *, binary: bool = False) -> bool:
-        """Queue a message that may be dropped: over the bound the oldest of its kind are. False if it was not taken."""
-        frame = frames.encode_binary(message, self._mask) if binary else frames.encode_text(message, self._mask)
-        if not self._outbox.put_audio(frame):
-            return False
-        if not self._flush_wanted:
-            self._flush_wanted = True
-            self._loop.flush_soon(self)
-        return True
+    def send_audio(self, message: bytes, *, then: bytes = b"") -> bool:
+        """Queue a text message that may be dropped: over the bound the oldest of its kind are. Whether it was taken.
+
+        `then` is a text message that must arrive, in its place behind it.
+        """
+        taken = self._outbox.put_audio(frames.encode(frames.TEXT_FRAME, message, self._mask))
+        if then:
+            self._send_control(frames.encode(frames.TEXT_FRAME, then, self._mask))
+        elif taken:
+            self._flush_later()
+        return taken
+
+    def flush_later(self) -> None:
+        """Have written what somebody has put into the outbox of our `inlet`."""
+        self._flush_later()
+
+    @property
+    def inlet(self) -> tuple[Outbox, bool, Callable[[], None]]:
+        """For who frames audio without us, on the pump's thread: outbox, whether to mask, whom to tell of the first."""
+        return self._outbox, self._mask, partial(self._loop.to_flush.append, self)
 
     def discard_audio(self) -> int:
         """Forget the audio messages of which nothing is written yet; how many they were."""

@@ -2,13 +2,15 @@
 
 Two kinds of frames wait here. Audio is perishable: over its bound the oldest goes, and all of it can be forgotten when
 the caller talks over the bot. Control (everything else) must arrive, so over its bound the outbox gives up.
+
+`Outbox` is the compiled one where it has been built (`wire.build_codec`), `PythonOutbox` says what it does.
 """
 
 import threading
 from collections import deque
 
 
-class Outbox:
+class PythonOutbox:
     """A bounded buffer with two policies. Every method may be called from any thread and none waits.
 
     `size` is the number of bytes waiting, `peak` the most there ever were, `dropped` the number of audio frames thrown
@@ -149,3 +151,9 @@ class Outbox:
         self.size -= len(frame)
         self.taken += 1
         return frame
+
+
+try:
+    from stream_service.wire._codec import Outbox as Outbox
+except ImportError:  # it has not been built
+    Outbox = PythonOutbox  # type: ignore[misc, assignment]  # all of its interface that is used

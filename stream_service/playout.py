@@ -9,6 +9,7 @@ each mark names the number of clears before it.
 from dataclasses import dataclass, field
 
 BYTES_PER_MS = 8
+_MARK = "a"  # what our marks' names begin with
 LATE_MARK_SECONDS = 2.0  # a mark so late is not coming: the carrier lost it
 
 
@@ -43,15 +44,20 @@ class Playout:
         item.sent_ms += size / BYTES_PER_MS
         item.marks_ms.append(item.sent_ms)
         self._marks += 1
-        mark = f"a{self._clears}-{self._marks}"
+        mark = f"{_MARK}{self._clears}-{self._marks}"
         self._open[mark] = (item_id, item.sent_ms)
         return mark, first
 
-    def reached(self, mark: str) -> None:
-        """A mark came back."""
+    def owns(self, mark: str) -> bool:
+        """Whether this mark was sent behind a piece of audio, be it cleared away by now."""
+        return mark.startswith(_MARK)
+
+    def reached(self, mark: str) -> bool:
+        """A mark came back. True when it was the last that was waited for: everything has been played."""
         item_id, ms = self._open.pop(mark, ("", 0.0))
-        if mark.startswith(f"a{self._clears}-") and (item := self._items.get(item_id)):
+        if mark.startswith(f"{_MARK}{self._clears}-") and (item := self._items.get(item_id)):
             item.reached_ms = max(item.reached_ms, ms)
+        return bool(item_id) and not self._open
 
     def audible(self, now: float) -> bool:
         """Whether the caller may still be hearing something."""

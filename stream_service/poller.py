@@ -17,7 +17,7 @@ class Poller(Protocol):
     def register(self, fd: int, interest: int, /) -> None: ...
     def modify(self, fd: int, interest: int, /) -> None: ...
     def unregister(self, fd: int, /) -> None: ...
-    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]: ...
+    def poll(self, timeout: float | None = None, maxevents: int = -1, /) -> list[tuple[int, int]]: ...
     def close(self) -> None: ...
 
 
@@ -65,8 +65,8 @@ class SelectorPoller:
         if fd in self._selector.get_map():
             self._selector.unregister(fd)
 
-    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
-        """What is ready, as (fd, READ | WRITE); waits `timeout` seconds at most, None for ever."""
+    def poll(self, timeout: float | None = None, maxevents: int = -1, /) -> list[tuple[int, int]]:  # noqa: ARG002
+        """What is ready, as (fd, READ | WRITE); waits `timeout` seconds at most, None for ever. All at once."""
         ready = self._selector.select(timeout)
         return [
             (key.fd, (events & selectors.EVENT_READ and READ) | (events & selectors.EVENT_WRITE and WRITE))

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 # How often each link looks at the clock. Deadlines are met this much late at most.
 TICK_SECONDS: Final = 0.2
+# The poller has room made for so many with each call; who is left out comes first the next time.
+_EVENTS_AT_ONCE: Final = 64
 
 
 class PumpStoppedError(Exception):
@@ -41,7 +43,7 @@ class Pump:
         self.now = clock()
         self._links: dict[int, Connection] = {}
         self._actions: deque[tuple[Connection, Callable[[], None]]] = deque()
-        self._to_flush: deque[Connection] = deque()
+        self.to_flush: deque[Connection] = deque()
         self._next_tick = self.now + TICK_SECONDS
         self._gate = threading.Lock()  # nothing is adopted once stopping is set, nothing posted once the thread is over
         self._running = False
@@ -49,6 +51,7 @@ class Pump:
         self._stop_deadline = 0.0
         self._thread = threading.Thread(target=self._run, name="pump", daemon=True)
         self._ident: int | None = None
+        self._awake = False  # it will look for what there is to do before it waits again
         self._woken = False
 
     def start(self) -> None:
@@ -122,13 +125,12 @@ class Pump:
             if not self._running:
                 return
             self._actions.append((connection, action))
-        if threading.get_ident() != self._ident:
-            self._wake()
+        self._wake()
 
     def flush_soon(self, connection: Connection, /) -> None:
         """Have a connection written once the event that is being handled is done with."""
-        self._to_flush.append(connection)
-        if threading.get_ident() != self._ident:
+        self.to_flush.append(connection)
+        if not self._awake:
             self._wake()
 
     def watch(self, fd: int, interest: int, /) -> None:
@@ -162,8 +164,10 @@ class Pump:
 
     def _pass(self) -> None:
         """Wait for something to do, and do all of it."""
-        links = self._links
-        events = self._poller.poll(self._patience())
+        links, to_flush = self._links, self.to_flush
+        self._awake = False  # and only then look: whoever has something to do for us looks here after saying so
+        events = self._poller.poll(self._patience(), _EVENTS_AT_ONCE)
+        self._awake = True
         self.now = self._clock()
         for fd, mask in events:
             link = links.get(fd)
@@ -173,13 +177,19 @@ class Pump:
                 except Exception as error:
                     link.failed(error)
                 # At once and not after all events: the frames of one read leave together, and wait for nobody else's.
-                self._flush()
+                while to_flush:
+                    link = to_flush.popleft()
+                    try:
+                        link.flush()
+                    except Exception as error:
+                        link.failed(error)
             elif fd == self._wake_fd:
                 with contextlib.suppress(BlockingIOError):
                     self._wake_receiver.recv(4096)
                 self._woken = False
         # Only now, so that a socket adopted under the number of one just closed is not taken for it.
-        self._act()
+        if self._actions or to_flush:
+            self._act()
         if self.now >= self._next_tick:
             self._next_tick = self.now + TICK_SECONDS
             for link in list(links.values()):
@@ -190,7 +200,7 @@ class Pump:
             self._flush()
 
     def _patience(self) -> float | None:
-        if self._actions or self._to_flush:
+        if self._actions or self.to_flush:
             return 0.0
         if self._stopping:
             return max(0.0, min(TICK_SECONDS, self._stop_deadline - time.monotonic()))
@@ -202,8 +212,8 @@ class Pump:
         self._flush()
 
     def _flush(self) -> None:
-        while self._to_flush:
-            connection = self._to_flush.popleft()
+        while self.to_flush:
+            connection = self.to_flush.popleft()
             try:
                 connection.flush()
             except Exception as error:
@@ -222,7 +232,7 @@ class Pump:
 
     def _wake(self) -> None:
         # Waking once is enough for everything that is appended before the pump has taken the byte.
-        if not self._woken:
+        if not self._awake and not self._woken:
             self._woken = True
             with contextlib.suppress(OSError):
                 self._wake_sender.send(b"\0")

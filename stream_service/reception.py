@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import replace
 
-from callbot import logs, tickets
+from callbot import failures, logs, tickets
 from callbot.agents import fill
 from callbot.calls import RETENTION, Call, StreamState, Turn
 from callbot.errors import RefusedError, RemoteError, StoreError
@@ -181,7 +181,7 @@ def _record(ticket: Ticket, started: StreamStarted, services: Services) -> tuple
         return call, store.turns(call.sid) if ticket.generation > 1 else []
     except StoreError as error:
         # The caller is on the line: the call goes on without its record, which is written when the store is back.
-        logs.event(log, "store down", call_sid=ticket.call_sid, severity="ERROR", reason=str(error))
+        failures.store_down(log, error, call_sid=ticket.call_sid)
         state = StreamState(ticket.generation, connected_at=wall_clock(), seen_at=wall_clock())
         return replace(_unrecorded(ticket, started), stream=state), []
 

@@ -4,10 +4,12 @@ Nothing here blocks for long: audio is the pump's, and whatever waits for a vend
 and comes back as an event.
 """
 
+import contextlib
 import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -23,6 +25,7 @@ from stream_service.commands import (
     CallerActive,
     Command,
     Finish,
+    GetReady,
     HandOver,
     KeepEnding,
     KeepTurn,
@@ -38,12 +41,14 @@ from stream_service.limits import Lost
 from stream_service.pump import Link
 from stream_service.services import Services, wall_clock
 from stream_service.session import CallSession
+from stream_service.stream_log import StreamLog
 from stream_service.wire import twilio_media
 from stream_service.wire.frames import Binary, Text
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.2
+CALM_TICK_SECONDS = 1.0  # waking a call's thread is what a call that only passes audio costs most
 INBOX_LIMIT = 5_000  # events; a call that is so far behind is lost
 ALIVE_EVERY_SECONDS = 10.0  # `/call-flow` takes a stream that was not seen for longer than this for dead
 ACTIVE_EVERY_SECONDS = 3.0
@@ -57,17 +62,29 @@ class Inbox:
     """Everything that happens to a call, in order. Any thread may put; only the call's own takes."""
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[InboxItem] = queue.Queue(INBOX_LIMIT)
+        self._items: deque[InboxItem] = deque()
+        self._waiting = False
+        self._wake = threading.Lock()  # held, except to end a wait
+        self._wake.acquire()
 
     def put(self, item: InboxItem) -> None:
         """Raises queue.Full when the call is too far behind; on the pump's thread that ends its link."""
-        self._queue.put_nowait(item)
+        if len(self._items) >= INBOX_LIMIT:
+            raise queue.Full
+        self._items.append(item)
+        if self._waiting and not (isinstance(item, FromVendor) and not item.urgent):
+            self._waiting = False
+            with contextlib.suppress(RuntimeError):  # somebody else has ended this wait
+                self._wake.release()
 
     def take(self, timeout: float) -> InboxItem | None:
-        try:
-            return self._queue.get(timeout=timeout)
-        except queue.Empty:
-            return None
+        """The next item; None when `timeout` seconds pass without one, and sometimes before."""
+        if not self._items:
+            self._waiting = True
+            if not self._items:  # what was put before this line woke nobody
+                self._wake.acquire(timeout=timeout)
+            self._waiting = False
+        return self._items.popleft() if self._items else None
 
 
 class Relay:
@@ -94,7 +111,7 @@ class Relay:
         self._services = services
         self._clock = clock
         self._state = call.stream
-        self._usage = dict(call.usage)
+        self._log = StreamLog(call.stream.generation, call.usage)
         self._alive_at = self._active_at = clock()
         self._tools: dict[str, tuple[ToolCall, int, float]] = {}
         self._store_down = False
@@ -102,7 +119,8 @@ class Relay:
 
     def run(self) -> str:
         key = self._services.live.enter(lambda: self._inbox.put(Drain()))
-        self._note(Note("stream opened", {"engine": self._call.engine, "generation": self._state.generation}))
+        began_at, generation = self._clock(), self._state.generation
+        self._note(Note("stream opened", {"generation": generation, "resumed": generation > 1}))
         try:
             self._engine.start()
             self._carrier.route = self._engine.uplink
@@ -110,20 +128,31 @@ class Relay:
             while not self._session.finished:
                 self._step()
         except Exception:  # this call's thread ends here; `/call-flow` gives the call a new stream
-            log.exception("the relay failed", extra={"callSid": self._call.sid})
+            logs.event(log, "relay failed", call_sid=self._call.sid, severity="ERROR", stack=True)
             self._reason = "relay failed"
         finally:
             self._engine.close()
             self._voice.close()
             self._carrier.close()
+            if any(self._engine.spent().values()):
+                self._keep("usage", self._log.bill(self._engine.spent()))
             self._keep_stream(lost_at=wall_clock())
             self._services.live.leave(key)
-        closed = {"reason": self._reason, "generation": self._state.generation}
-        self._note(Note("stream closed", {**closed, "frames": self._carrier.stats.messages_in}))
+        self._sum_up(self._clock() - began_at)
         return self._reason
 
+    def _sum_up(self, seconds: float) -> None:
+        settings, passed = self._services.settings, self._carrier.stats
+        for note in self._log.rest():
+            self._note(note)
+        aloud = self._call.engine == "amivoice"
+        model = settings.openai_chat_model if aloud else settings.openai_realtime_model
+        closed = {"reason": self._reason, "generation": self._state.generation, "seconds": round(seconds, 1)}
+        self._note(Note("stream closed", {**closed, "frames": passed.messages_in, "dropped": passed.dropped_audio}))
+        self._note(self._log.usage(model, seconds, reads_aloud=aloud))
+
     def _step(self) -> None:
-        item = self._inbox.take(TICK_SECONDS)
+        item = self._inbox.take(self._patience())
         now = self._clock()
         events = [*self._events(item, now), *self._engine.tick(now), *self._overdue_tools(now), *self._store_health()]
         for event in events:
@@ -132,6 +161,16 @@ class Relay:
         if now - self._alive_at >= ALIVE_EVERY_SECONDS:
             self._alive_at = now
             self._keep_stream(seen_at=wall_clock())
+
+    def _patience(self) -> float:
+        """How long to wait for something to happen before time itself is what happened."""
+        calm = self._session.patient and self._engine.settled and not self._tools
+        longest = CALM_TICK_SECONDS if calm else TICK_SECONDS
+        due = self._session.due_at
+        if due is None:
+            return longest
+        left = due - self._clock()
+        return min(left, longest) if left > 0 else TICK_SECONDS  # what could not be done when it was due can wait
 
     def _events(self, item: InboxItem | None, now: float) -> list[Event]:
         match item:
@@ -157,7 +196,7 @@ class Relay:
         if down == self._store_down:
             return []
         self._store_down = down
-        self._note(Note("store down" if down else "store back", {}, "WARNING"))
+        self._note(Note("store down", {"reason": "a write failed"}, "ERROR") if down else Note("store back"))
         return [StoreHealth(down)]
 
     def _from_carrier(self, message: bytes) -> list[Event]:
@@ -176,6 +215,8 @@ class Relay:
         match command:
             case Speak() | Listen():
                 self._voice.update(command)
+            case GetReady():
+                self._voice.get_ready()
             case KeepTurn(turn):
                 self._keep_turn(turn)
             case Note():
@@ -183,9 +224,7 @@ class Relay:
             case KeepEnding(reason):
                 self._keep_stream(ending=reason)
             case KeepUsage(usage):
-                for name, count in usage.items():
-                    self._usage[name] = self._usage.get(name, 0) + count
-                self._keep("usage", dict(self._usage))
+                self._keep("usage", self._log.bill(usage))
             case CallerActive():
                 if now - self._active_at >= ACTIVE_EVERY_SECONDS or self._state.caller_active_at is None:
                     self._active_at = now
@@ -201,7 +240,6 @@ class Relay:
             case Finish(reason, hang_up):
                 self._reason = reason
                 if hang_up and not self._voice.complete():
-                    self._note(Note("hang-up refused", {}, "ERROR"))
                     self._hand_over(NextStep(self._state.generation, "goodbye", reason=reason))
 
     def _hand_over(self, step: NextStep | None) -> None:
@@ -215,7 +253,8 @@ class Relay:
         self._carrier.close(GOING_AWAY)
 
     def _note(self, note: Note) -> None:
-        logs.event(log, note.name, call_sid=self._call.sid, severity=note.severity, **note.fields)
+        fields = {"engine": self._call.engine, **note.fields}
+        logs.event(log, note.name, call_sid=self._call.sid, severity=note.severity, **fields)
 
     def _keep_stream(self, **changes: object) -> None:
         self._state = replace(self._state, **changes)  # type: ignore[arg-type]  # fields are checked by replace itself
@@ -224,6 +263,8 @@ class Relay:
     def _keep_turn(self, turn: Turn) -> None:
         store, sid = self._services.store, self._call.sid
         self._services.writer.put(sid, f"turn {turn.n}", lambda: store.put_turn(sid, turn))
+        for note in self._log.kept(turn):
+            self._note(note)
 
     def _keep(self, field: str, value: object) -> threading.Event:
         store, sid = self._services.store, self._call.sid
@@ -247,7 +288,7 @@ class Relay:
         try:
             outcome = tools.run(call.name, call.arguments, context)
         except Exception:  # a tool is anybody's code
-            log.exception("tool failed", extra={"callSid": self._call.sid})
+            logs.event(log, "tool failed", call_sid=self._call.sid, severity="ERROR", stack=True, tool=call.name)
             outcome = "the tool failed"
         self._inbox.put(ToolResult(turn, call, outcome))
 

@@ -29,8 +29,9 @@ class Services:
         self.agents = agents or Agents.load(settings.agents_file or None)
         self.store = store or open_store(settings.call_store)
         self.rest = TwilioRest(settings)
-        # A call has at most an answer, an update and a look into the store under way; threads are made as needed.
-        self.pool = ThreadPoolExecutor(3 * settings.stream_concurrency, thread_name_prefix="lane")
+        # A call has at most an answer, one that has just been given up, an update and a look into the store under way;
+        # threads are made as needed.
+        self.pool = ThreadPoolExecutor(4 * settings.stream_concurrency, thread_name_prefix="lane")
         self.chat_model = ChatModel(settings, self.pool)
         self.writer = StoreWriter()
         self.live = LiveCalls(settings.stream_concurrency)

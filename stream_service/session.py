@@ -63,6 +63,16 @@ class CallSession(ABC):
         return fill(phrase, self.call.variables)
 
     @property
+    def due_at(self) -> float | None:
+        """When the session wants a Tick, if sooner than ticks come by themselves."""
+        return None
+
+    @property
+    def patient(self) -> bool:
+        """Whether a Tick every second is enough, and those that `due_at` asks for."""
+        return False
+
+    @property
     def greeting(self) -> str:
         return self.text(self.call.greeting or self.agent.greeting)
 

@@ -25,6 +25,7 @@ from stream_service.commands import (
     StartChat,
 )
 from stream_service.events import (
+    AnswerCut,
     AnswerDone,
     AnswerFailed,
     CarrierRefused,
@@ -41,6 +42,7 @@ from stream_service.tools import Ending, Transfer
 from stream_service.transcript import Transcript, heard_of
 
 FILLER_SECONDS = 1.8  # after the caller's last word; the carrier needs a moment to begin to speak
+BEGUN_SECONDS = 2.4  # the same when the answer is being written: a filler would only put its first sentence off
 STALL_SECONDS = 3.8  # without any sign of progress the model is given up: an apology within 4 s
 GOODBYE_SPARE_SECONDS = 8.0  # beyond what the goodbye takes to say, until the call is ended by REST
 MOST_FAILURES = 2  # turns in a row that failed: the call is ended politely
@@ -62,16 +64,19 @@ class SpokenAnswers(CallSession):
 
     def _react(self, event: Event, now: float) -> list[Command]:
         match event:
-            case Delivered(turn) if self._answer and self._answer.n == turn:
-                self._answer.spoken_from(now)
+            case Delivered(turn) if turn in self.transcript:
+                if self._answer and self._answer.n == turn:
+                    self._answer.spoken_from(now)
+                return [KeepTurn(self.transcript.stamp(turn, delivered=now))]
             case StoreHealth(down):
                 self._store_down = down
             case CarrierRefused(turn, code):
                 if self._answer and self._answer.n == turn:
                     self._answer.spoken_from(now)  # it may have been said all the same; its time passes either way
-                return [Note("carrier refused", {"turn": turn, "code": code}, "ERROR")]
+                failed = {"service": "twilio", "what": "update", "code": code, "turn": turn}
+                return [Note("vendor failed", failed, "ERROR")]
             case FirstToken(turn) if self._is_current(turn):
-                self.transcript.stamp(turn, first_token=now)
+                self.transcript.stamp(self._current().n, first_token=now)
                 self._progress(now)
             case SentenceReady(turn, text) if self._is_current(turn):
                 return self._sentence(text, now)
@@ -79,6 +84,8 @@ class SpokenAnswers(CallSession):
                 return self._answer_done(event, now)
             case AnswerFailed(turn, code, retryable) if self._is_current(turn):
                 return self._answer_failed(code, retryable, now)
+            case AnswerCut(usage):
+                return [KeepUsage(usage)]
             case ToolResult(turn) if self._is_current(turn):
                 return self._tool_answered(event, now)
         return []
@@ -88,15 +95,19 @@ class SpokenAnswers(CallSession):
     def _think(self, now: float) -> list[Command]:
         messages = self.transcript.messages(self.text(self.agent.prompt))
         turn = self.transcript.add("agent", "", now, complete=False)
-        self.transcript.stamp(turn.n, speech_end=self._speech_end or now)
         self._answer = AnswerInProgress(turn.n, now)
         self._answer.asked = messages
-        return [KeepTurn(turn), StartChat(turn.n, messages)]
+        return [KeepTurn(self.transcript.stamp_question(turn.n)), *self._ask(now)]
 
-    def _is_current(self, turn: int) -> bool:
+    def _ask(self, now: float) -> list[Command]:
+        answer = self._current()
+        self.transcript.stamp(answer.n, asked=now)
+        return [StartChat(answer.n, tuple(answer.asked))]
+
+    def _is_current(self, number: int) -> bool:
         """Whether more may come of this turn; what is on its way when an answer is given up comes too late."""
         answer = self._answer
-        return answer is not None and answer.n == turn and not answer.stopped and not answer.complete
+        return answer is not None and number in (answer.n, answer.chat) and not answer.stopped and not answer.complete
 
     def _current(self) -> AnswerInProgress:
         if self._answer is None:
@@ -124,7 +135,7 @@ class SpokenAnswers(CallSession):
             self._speech_end = None  # whatever is said next, nobody has been waiting for it since then
             commands = [
                 Speak(answer.n, (answer.sentences[0],), 1),
-                Note("first words", {"turn": answer.n, "latencyMs": _ms(latency)}),
+                Note("first words", {"turn": answer.n, "latencyMs": round(latency * 1000)}),
             ]
         turn = self.transcript.change(
             answer.n, text="".join(answer.sentences), sentences=tuple(answer.sentences), complete=answer.complete
@@ -159,6 +170,7 @@ class SpokenAnswers(CallSession):
             return []  # another tool of the same answer is still at work
         if answer.rounds >= TOOL_ROUNDS:
             return self._answer_failed("too many tool calls", True, now)
+        answer.chat = answer.n
         return [StartChat(answer.n, (*answer.asked, *answer.tool_messages))]
 
     def _finish_answer(self, then: str, words: str, reason: str, now: float) -> list[Command]:
@@ -178,14 +190,15 @@ class SpokenAnswers(CallSession):
         answer = self._current()
         self._failures += 1
         self.transcript.change(answer.n, failed=code)
-        note: Command = Note("answer failed", {"turn": answer.n, "code": code}, "ERROR")
+        failed = {"service": "openai-chat", "what": "answer", "code": code, "retryable": retryable, "turn": answer.n}
+        note: Command = Note("vendor failed", failed, "ERROR")
         final = not retryable or self._failures >= MOST_FAILURES
         answer.add(self.text(self.agent.final_apology if final else self.agent.apology))
         if final:
             answer.add(self.text(self.agent.closing))
-            return [CancelChat(answer.n), note, *self._finish_answer("hangup", "", f"openai: {code}", now)]
+            return [CancelChat(answer.chat), note, *self._finish_answer("hangup", "", f"openai: {code}", now)]
         answer.complete = True
-        return [CancelChat(answer.n), note, *self._say_more(now)]
+        return [CancelChat(answer.chat), note, *self._say_more(now)]
 
     def _fill(self, answer: AnswerInProgress, now: float) -> list[Command]:
         """A word to bridge the wait; `/call-flow` then fetches the answer from its first sentence on."""
@@ -217,7 +230,7 @@ class SpokenAnswers(CallSession):
         answer = self._answer
         if answer is None or answer.interrupted:
             return []
-        commands: list[Command] = [] if answer.complete else [CancelChat(answer.n)]
+        commands: list[Command] = [] if answer.complete else [CancelChat(answer.chat)]
         if not answer.spoken:  # nothing of it was said: it never was
             self._answer = None
             turn = self.transcript.change(answer.n, text="", heard="", sentences=(), complete=True, interrupted=True)
@@ -245,7 +258,7 @@ class SpokenAnswers(CallSession):
     def _settle(self, now: float, goes_on: bool = False) -> Sequence[Command]:
         if self._answer is None:
             return []
-        pending: list[Command] = [] if self._answer.complete else [CancelChat(self._answer.n)]
+        pending: list[Command] = [] if self._answer.complete else [CancelChat(self._answer.chat)]
         if goes_on and not self._answer.interrupted:
             return pending  # the next stream takes it from here
         self._answer.stop(now, interrupted=False)
@@ -266,7 +279,9 @@ class SpokenAnswers(CallSession):
         if answer and not answer.complete and not answer.stopped:
             if now - answer.progressed_at >= STALL_SECONDS:
                 return self._answer_failed("stalled", True, now)
-            due = max(self._speech_end or answer.began_at, self._filled_until) + FILLER_SECONDS
+            begun = "first_token" in self.transcript[answer.n].timings
+            patience = BEGUN_SECONDS if begun else FILLER_SECONDS
+            due = max(self._speech_end or answer.began_at, self._filled_until) + patience
             if not answer.spoken and now >= due:
                 return self._fill(answer, now)
         return super()._mind_the_time(now)
@@ -282,7 +297,3 @@ class SpokenAnswers(CallSession):
         seconds = self._answer.whole_seconds if self._answer else 0.0
         spare = 0.0 if self._store_down else GOODBYE_SPARE_SECONDS
         return self._goodbye_since is not None and now >= self._goodbye_since + seconds + spare
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

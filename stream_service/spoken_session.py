@@ -9,7 +9,7 @@ from datetime import datetime
 from callbot.agents import Agent
 from callbot.calls import Call, Turn
 from callbot.text import is_backchannel, spoken_seconds
-from stream_service.commands import AskHeard, CallerActive, Command, Finish, KeepTurn, Note
+from stream_service.commands import AskHeard, CallerActive, Command, Finish, GetReady, KeepTurn, Note
 from stream_service.events import (
     CallerSaid,
     CallerSaying,
@@ -24,7 +24,8 @@ from stream_service.events import (
     StreamStopped,
 )
 from stream_service.session import CALL_OVER
-from stream_service.spoken_answers import FILLER_SECONDS, SpokenAnswers
+from stream_service.spoken_answers import FILLER_SECONDS
+from stream_service.spoken_guesses import SpokenGuesses
 from stream_service.spoken_turn import AnswerInProgress
 from stream_service.transcript import Transcript
 
@@ -32,10 +33,11 @@ LEAVING_SECONDS = 1.0  # to find out what was heard of the last words
 RESULT_SECONDS = 4.0  # more for the recogniser, once the wait for it has been bridged
 HEARD_SECONDS = 0.4  # how long to wait for what was heard, before the clock's estimate is taken
 UNCLEAR_SECONDS = 0.4  # a shorter sound that could not be made out was a cough
+FIRST_SOUND_CHARACTERS = 1  # of an interim result: は may be going to be はい
 CLOSE_ECHO_CHARACTERS = 4  # a shorter text that stands in the bot's own words may still be the caller's
 
 
-class SpokenSession(SpokenAnswers):
+class SpokenSession(SpokenGuesses):
     """Decides for one one-way stream."""
 
     def __init__(self, call: Call, agent: Agent, transcript: Transcript, now: float, wall: datetime) -> None:
@@ -44,6 +46,11 @@ class SpokenSession(SpokenAnswers):
         self._result_due: float | None = None  # by when the recogniser should have understood the caller
         self._result_late = False
         self._leaving_by: float | None = None  # the call is over; by when the stream is left behind
+
+    @property
+    def patient(self) -> bool:
+        waits = (self._answer, self._goodbye_since, self._chat_waits, self._result_due, self._leaving_by)
+        return all(wait is None for wait in waits)
 
     def _decide(self, event: Event, now: float) -> list[Command]:
         if self._leaving_by is not None:  # nothing else matters now, not even that Twilio closes the socket
@@ -54,7 +61,7 @@ class SpokenSession(SpokenAnswers):
         if isinstance(event, StreamStopped) and self._answer and self._answer.spoken:
             # Whether the last words were heard to their end is not the clock's to say: `/call-flow` knows.
             self._leaving_by = now + LEAVING_SECONDS
-            return [AskHeard(self._answer.n)]
+            return [*self._drop_guess(), AskHeard(self._answer.n)]
         return super()._decide(event, now)
 
     def _leave(self, now: float, sentences: int = 0, since: float = 0.0) -> list[Command]:
@@ -70,13 +77,14 @@ class SpokenSession(SpokenAnswers):
     def _react(self, event: Event, now: float) -> list[Command]:
         match event:
             case EngineReady(resumed):
-                return [Note("engine ready", {"resumed": resumed}), *([] if resumed else self._begin(now))]
+                return [Note("engine ready", {"resumed": resumed}), GetReady(), *([] if resumed else self._begin(now))]
             case EngineLost(reason):
                 self._utterances = 0  # the new session hears them again
-                return [Note("engine lost", {"reason": reason}, "WARNING")]
-            case EngineFailed(code):
+                return [*self._next_utterance(), Note("engine lost", {"reason": reason}, "WARNING")]
+            case EngineFailed(code, retryable):
                 reason = f"amivoice: {code}"
-                note = Note("engine failed", {"code": code}, "ERROR")
+                failed = {"service": "amivoice", "what": "session", "code": code, "retryable": retryable}
+                note = Note("vendor failed", failed, "ERROR")
                 return [
                     note,
                     *self._end(reason, self.text(self.agent.final_apology) + self.text(self.agent.closing), now),
@@ -84,7 +92,8 @@ class SpokenSession(SpokenAnswers):
             case CallerStarted():
                 self._utterances += 1
                 self._result_due = None
-                return [CallerActive()]
+                # Who goes on before the last words are final may get another answer to all of them.
+                return [*self._next_utterance(), CallerActive(), GetReady()]
             case CallerStopped(speech_end=speech_end):
                 self._speech_end = speech_end or now
                 self._result_due, self._result_late = self._speech_end + FILLER_SECONDS, False
@@ -92,10 +101,10 @@ class SpokenSession(SpokenAnswers):
                 return self._caller_saying(text, now)
             case CallerSaid(text, speech_end):
                 self._utterances, self._result_due = max(0, self._utterances - 1), None
-                return self._caller_said(text, speech_end or now, now)
+                return [*self._caller_said(text, speech_end or now, now), *self._next_utterance()]
             case CallerUnclear(seconds):
                 self._utterances, self._result_due = max(0, self._utterances - 1), None
-                return self._unclear(seconds, now)
+                return [*self._next_utterance(), *self._unclear(seconds, now)]
             case HeardSoFar(turn, sentences, since):
                 return self._heard(turn, sentences, since, now)
         return super()._react(event, now)
@@ -126,8 +135,10 @@ class SpokenSession(SpokenAnswers):
     # --- the caller ---
 
     def _caller_saying(self, text: str, now: float) -> list[Command]:
-        active: list[Command] = [CallerActive()]
-        if self._ending or not text or not self._talks_over(now) or is_backchannel(text) or self._is_echo(text, now):
+        active: list[Command] = [CallerActive(), *self._interim_result(text, now)]
+        if self._ending or len(text) <= FIRST_SOUND_CHARACTERS or not self._talks_over(now):
+            return active
+        if is_backchannel(text) or self._is_echo(text, now):
             return active
         return [*active, *self._interrupt(now)]
 
@@ -196,6 +207,10 @@ class SpokenSession(SpokenAnswers):
             return []
         self._filled_until = now + spoken_seconds(phrase)
         return [Note("slow recognition", {}, "WARNING"), *self._announce(self.text(phrase), now)]
+
+    def _may_guess(self, now: float) -> bool:
+        # With two utterances under way it is not known which one an interim result is of.
+        return self._utterances == 1 and super()._may_guess(now)
 
     def _may_speak(self, now: float) -> bool:
         return not (self._utterances or self._answer_busy(now) or self._chat_waits is not None)

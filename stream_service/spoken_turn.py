@@ -15,6 +15,7 @@ class AnswerInProgress:
     def __init__(self, n: int, now: float, sentence: str = "") -> None:
         """`sentence`: what is said when no model is asked; then that is all of it."""
         self.n = n
+        self.chat = n  # what the model's answer is known by: the turn, or the guess that became it
         self.began_at = now
         self.progressed_at = now
         self.sentences: list[str] = []

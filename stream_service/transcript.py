@@ -61,10 +61,20 @@ class Transcript:
         kept = [(turn.role, known) for turn in self._turns.values() if (known := _known(turn))]
         return kept[-MEMORY_TURNS:]
 
-    def messages(self, prompt: str) -> tuple[Mapping[str, Any], ...]:
-        """The conversation for Chat Completions."""
+    def stamp_question(self, n: int) -> Turn:
+        """Note with this turn when what it answers was said and understood, as the caller's last turn has it."""
+        asked = next((turn for turn in reversed(self._turns.values()) if turn.role == "caller"), None)
+        stages = ("speech_end", "transcript")
+        known = {name: asked.timings[name] for name in stages if name in asked.timings} if asked else {}
+        return self.change(n, timings={**known, **self._turns[n].timings})
+
+    def messages(self, prompt: str, saying: str = "") -> tuple[Mapping[str, Any], ...]:
+        """The conversation for Chat Completions; `saying` is what the caller is adding to it, if it is no turn yet."""
+        known = self.remembered()
+        if saying:
+            known = [*known, ("caller", saying)][-MEMORY_TURNS:]
         spoken: Sequence[Mapping[str, Any]] = [
-            {"role": "user" if role == "caller" else "assistant", "content": text} for role, text in self.remembered()
+            {"role": "user" if role == "caller" else "assistant", "content": text} for role, text in known
         ]
         return ({"role": "system", "content": prompt}, *spoken)
 

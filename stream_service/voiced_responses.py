@@ -98,7 +98,7 @@ class VoicedResponses(CallSession):
             # The model was quicker with a response of its own, and has said so before: ours waits for its end.
             self._wanted.appendleft(self._requested)
             self._requested = None
-        return [Note("request refused", {"code": code}, "WARNING")]
+        return [Note("request refused", {"service": "openai-realtime", "code": code}, "WARNING")]
 
     def _response_ended(self, event: ResponseEnded, now: float) -> list[Command]:
         self._active, self._requested, self._quiet_since = "", None, now
@@ -175,7 +175,8 @@ class VoicedResponses(CallSession):
         return self._without_voice(now) if self._after_last_word else super()._move_on(now)
 
     def _fail(self, code: str, retryable: bool, now: float) -> list[Command]:
-        note = Note("engine failed", {"code": code, "retryable": retryable}, "ERROR")
+        failed = {"service": "openai-realtime", "what": "session", "code": code, "retryable": retryable}
+        note = Note("vendor failed", failed, "ERROR")
         if self._after_last_word:
             return [note, *self._without_voice(now)]
         final = not retryable or self.generation >= MOST_GENERATIONS

@@ -44,8 +44,20 @@ class VoicedSession(VoicedResponses):
         self._caller_turns: dict[str, int] = {}  # item -> turn
         self._agent_turns: dict[str, int] = {}  # item -> turn, until it is settled
         self._speech_end: float | None = None
+        self._began: dict[str, float] = {}  # item -> when the model's first word or sound of it came
+        self._question = 0  # the caller's newest turn
+        self._exchange = (0, 0)  # the caller's turn that was answered last, and its answer
         # By when the bot must be heard: nobody likes to be answered by silence.
         self._sound_due = None if self._owed(resumed=False) is None else now + FIRST_SOUND_SECONDS
+
+    @property
+    def due_at(self) -> float | None:
+        due = [at for at in (self._goodbye_due, self._sound_due) if at is not None]
+        return min(due) if due else None
+
+    @property
+    def patient(self) -> bool:
+        return True  # the ends of speech and of playback are told; the rest is counted in many seconds
 
     def _react(self, event: Event, now: float) -> list[Command]:
         match event:
@@ -56,7 +68,7 @@ class VoicedSession(VoicedResponses):
             case CallerStopped(item, speech_end):
                 return self._caller_stopped(item, speech_end or now, now)
             case CallerSaid(text, _, item):
-                return self._caller_said(text, item)
+                return self._caller_said(text, item, now)
             case AgentAudioStarted(response, item) if response != self._dropped:
                 return self._first_sound(item, now)
             case AgentWords():
@@ -67,6 +79,7 @@ class VoicedSession(VoicedResponses):
                 return self._digit(digit, now)
             case PlaybackReached(mark):
                 self._playout.reached(mark)
+                self._quiet_since = now
                 if mark == LAST_WORD and self._after_last_word:
                     return [*self._settle(now), self._after_last_word]
         return super()._react(event, now)
@@ -127,14 +140,20 @@ class VoicedSession(VoicedResponses):
         self._sound_due, self._quiet_since = speech_end + FIRST_SOUND_SECONDS, now
         turn = self.transcript.add("caller", "", now)
         self.transcript.stamp(turn.n, speech_end=speech_end)
-        self._caller_turns[item] = turn.n
+        self._caller_turns[item] = self._question = turn.n
         return []
 
-    def _caller_said(self, text: str, item: str) -> list[Command]:
+    def _caller_said(self, text: str, item: str, now: float) -> list[Command]:
         n = self._caller_turns.pop(item, None)
         if n is None or not text:
             return []
-        return [KeepTurn(self.transcript.change(n, text=text, heard=text))]
+        self.transcript.stamp(n, transcript=now)
+        caller = self.transcript.change(n, text=text, heard=text)
+        question, answer = self._exchange
+        if n != question:
+            return [KeepTurn(caller)]
+        # The words are written down after the answer to them has begun, more often than not.
+        return [KeepTurn(caller), KeepTurn(self.transcript.stamp(answer, transcript=now))]
 
     def _digit(self, digit: str, now: float) -> list[Command]:
         if self._ending:
@@ -150,13 +169,15 @@ class VoicedSession(VoicedResponses):
         self._agent_turns[item] = turn.n
         self._last_turn = turn.n
         self._tool_calls.clear()
-        stages = {"first_words_out": now}
+        # The first sound was handed to the carrier as it came.
+        self.transcript.stamp(turn.n, first_token=self._began.get(item, now), first_words_out=now, delivered=now)
+        self._began.clear()
         note: list[Command] = []
         if not self._spoke and self._speech_end is not None:
-            stages["speech_end"] = self._speech_end
+            self.transcript.stamp_question(turn.n)
+            self._exchange = (self._question, turn.n)
             milliseconds = round((now - self._speech_end) * 1000)
             note = [Note("first words", {"turn": turn.n, "latencyMs": milliseconds})]
-        self.transcript.stamp(turn.n, **stages)
         self._spoke, self._sound_due, self._speech_end = True, None, None
         return note
 
@@ -174,6 +195,7 @@ class VoicedSession(VoicedResponses):
             return self._words_of_cut(self._cut[event.item], event, now)
         if n is None:
             if self._active == event.response:  # words may come before their sound
+                self._began.setdefault(event.item, now)
                 earlier = "" if event.whole else self._words_of.get(event.item, "")
                 self._words_of[event.item] = earlier + event.text
             return []

@@ -15,8 +15,6 @@ from callbot.agents import Agents
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 ROWS = [f"S1-{n:02}" for n in range(1, 30)] + [f"S2-{n:02}" for n in range(1, 29)]
-NOT_YET = "infra, not here yet"
-OF_INFRA = {"S2-25", "S2-26", "S2-27"}
 
 TABLE = [
     [cell.strip() for cell in line.strip().strip("|").split("|")]
@@ -53,12 +51,8 @@ def test_every_row_of_the_seeds_is_there_once_and_says_what_became_of_it() -> No
 
 @pytest.mark.parametrize("row", ROWS)
 def test_what_shows_a_row_exists(row: str) -> None:
-    assert proofs(row) or (row in OF_INFRA and SHOWN_BY[row] == NOT_YET)
+    assert proofs(row)
     assert [proof for proof in proofs(row) if not exists(proof)] == []
-
-
-def test_only_what_infra_will_bring_is_missing() -> None:
-    assert {row for row in ROWS if NOT_YET in SHOWN_BY[row]} == OF_INFRA
 
 
 @pytest.mark.parametrize(

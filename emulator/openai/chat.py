@@ -14,6 +14,7 @@ import select
 import socket
 import socketserver
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -150,9 +151,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _not_here(self) -> None:
         self._refuse(ApiError(f"Invalid URL ({self.command} {self.path})", status=404))
-        self.close_connection = True  # a body, if there was one, has not been read
+        if self.headers.get("Content-Length") or self.headers.get("Transfer-Encoding"):
+            self.close_connection = True  # the body has not been read
 
-    do_GET = do_PUT = do_PATCH = do_DELETE = _not_here  # noqa: N815 - the base class's names
+    do_GET = do_HEAD = do_PUT = do_PATCH = do_DELETE = _not_here  # noqa: N815 - the base class's names
 
     # --- the request ----------------------------------------------------------------------------------------
 
@@ -193,6 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
             if request.stream:
                 self._stream(request, answer, fault)
             else:
+                self._wait(len(request.reply.text) / chat.pace.characters_per_second)
                 request.sent = request.reply.text
                 self._respond(200, answer.body(**wording(fault)))
                 request.end(type(fault).__name__ if fault else "complete")
@@ -222,6 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
                     return
             self._send_event(json.dumps(piece.data, ensure_ascii=False), framed)
             request.sent += piece.text
+            request.sent_at += [time.monotonic()] * len(piece.text)
         self._send_event("[DONE]", framed)
         if framed:
             self.wfile.write(b"0\r\n\r\n")
@@ -279,7 +283,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def _refuse(self, refusal: ApiError) -> None:
         with contextlib.suppress(OSError):

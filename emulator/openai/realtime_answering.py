@@ -3,6 +3,7 @@
 The events of a response are made in `realtime_response`, its words by a script.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -148,6 +149,8 @@ class Answering:
         def deliver() -> None:
             if self._generation is generation:  # not cancelled meanwhile
                 for event in events:
+                    if event["type"] == "response.output_audio.delta" and generation.report.audio_at is None:
+                        generation.report.audio_at = time.monotonic()
                     self._send(event)
                 self._step(generation)
 

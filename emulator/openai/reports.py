@@ -1,6 +1,7 @@
 """What an emulated OpenAI is told about its pace, and what it tells afterwards. Values only, no keys."""
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,8 @@ class Pace:
 
 @dataclass(slots=True)
 class ChatRequest:
-    """One chat request. `outcome` is None while it is answered, then "complete", "client closed", or what was
+    """One chat request. `asked_at` is when it was understood (monotonic seconds), `sent_at` when each character of its
+    answer was sent. `outcome` is None while it is answered, then "complete", "client closed", or what was
     done wrong on purpose (the fault's name) or refused (the error's code or message)."""
 
     model: str
@@ -40,6 +42,8 @@ class ChatRequest:
     body: dict[str, Any]
     reply: Reply | None = None
     sent: str = ""
+    asked_at: float = field(default_factory=time.monotonic)
+    sent_at: list[float] = field(default_factory=list)
     status: int = 200
     outcome: str | None = None
     finished: threading.Event = field(default_factory=threading.Event, repr=False)
@@ -57,7 +61,10 @@ class ChatRequest:
 
 @dataclass(slots=True)
 class ResponseReport:
-    """One Realtime response; `status` as in response.done, None while it is going on."""
+    """One Realtime response; `status` as in response.done, None while it is going on.
+
+    `audio_at` is when its first audio was sent (monotonic seconds).
+    """
 
     id: str
     text: str
@@ -65,6 +72,7 @@ class ResponseReport:
     status: str | None = None
     reason: str | None = None
     audio_ms: int = 0
+    audio_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,9 @@ class Carrier:
     """A Twilio account on one machine.
 
     `numbers`, `tunnels`, `callees` and `faults` are live: they may be changed while calls run. `tunnels` maps a
-    public host to the local address behind it (`https` becomes `http`, `wss` becomes `ws`). `callees` says who
-    answers a number that is called. `fetch` replaces HTTP for webhooks, e.g. on a `VirtualClock`.
-    `say_rate` is how many times faster than usual text is spoken.
+    public host, or the beginning of a public URL, to the address behind it, whose scheme says whether TLS is spoken
+    there (see `webhooks.Tunnels`). `callees` says who answers a number that is called. `fetch` replaces HTTP for
+    webhooks, e.g. on a `VirtualClock`. `say_rate` is how many times faster than usual text is spoken.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Carrier:
         return self.callees.get(number) or Caller()
 
     def locate_stream(self, url: str) -> str:
-        """The local address for a stream's public `url`. Raises `FetchError`."""
+        """The address behind a stream's public `url`. Raises `FetchError`."""
         return self._located.locate(url)
 
     def stream_signature(self, url: str) -> str | None:

@@ -13,6 +13,7 @@ import secrets
 import socket
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,7 +28,7 @@ from emulator.twilio.plan import TRACKS, StreamPlan
 from emulator.twilio.playout import Clear, Mark, Media, Playout, ProtocolViolationError, read_command
 from emulator.twilio.progress import timestamp
 from emulator.twilio.report import StreamReport
-from emulator.twilio.webhooks import FetchError
+from emulator.twilio.webhooks import FetchError, host_asked
 
 if TYPE_CHECKING:
     from emulator.twilio.call import EmulatedCall
@@ -60,6 +61,7 @@ class MediaStream:
         self._sequence = 0
         self._playout_lock = threading.Lock()
         self._playout = Playout()
+        self.sounds_at: list[float] = []  # when audio came and nothing was left to be played (monotonic seconds)
         self._stopping = False
         self._gone: tuple[int | None, int | None, str] | None = None  # close code, error code, why
         self._started: float | None = None
@@ -108,21 +110,22 @@ class MediaStream:
         if call.clock.virtual:
             raise _HandshakeError(31901, "there is no media on a virtual clock")
         try:
-            target = urlsplit(call.carrier.locate_stream(url))
+            address = call.carrier.locate_stream(url)
         except FetchError as exc:
             raise _HandshakeError(31902, exc.message) from exc
         headers = {}
         signature = call.carrier.stream_signature(url)
         if signature is not None:
             headers[signing.HEADER] = signature
-        public = urlsplit(url)
+        target = urlsplit(address)
+        scheme, port = ("wss", 443) if target.scheme in ("https", "wss") else ("ws", 80)
         try:
-            plain = socket.create_connection((target.hostname or "", target.port or 80), HANDSHAKE_LIMIT)
+            plain = socket.create_connection((target.hostname or "", target.port or port), HANDSHAKE_LIMIT)
             plain.settimeout(None)  # else the library would take 5 s without a message for the end
             # A server that stops reading must not hold this thread for ever; the library sets no limit on sends.
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(_SEND_LIMIT), 0))
             return connect(
-                f"ws://{public.netloc}{target.path or '/'}",
+                f"{scheme}://{host_asked(url, address)}{target.path or '/'}",
                 sock=plain,
                 proxy=None,
                 compression=None,
@@ -214,6 +217,8 @@ class MediaStream:
                 if ulaw.startswith(b"RIFF"):
                     self._call.journal.note("audio from the bot begins with a WAV header: the caller hears noise")
                 with self._playout_lock:
+                    if self._playout.empty:
+                        self.sounds_at.append(time.monotonic())
                     self._playout.add(ulaw)
             case Mark(name):
                 with self._playout_lock:

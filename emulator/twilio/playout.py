@@ -83,6 +83,11 @@ class Playout:
         self._played = 0
         self._marks: deque[tuple[int, str]] = deque()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left to be played."""
+        return not self._audio
+
     def add(self, ulaw: bytes) -> None:
         """Raises `ProtocolViolationError` when more is buffered than any caller would sit through."""
         if len(self._audio) + len(ulaw) > LARGEST_BUFFER:

@@ -1,7 +1,7 @@
 """Requests from the carrier to the customer: signed, limited in time and size, failures by Twilio's codes.
 
-How a request is made belongs here (and the tunnels that lead to this machine); what it is for does not. No name is
-ever looked up on the network: a public host without a tunnel does not exist.
+How a request is made belongs here (and the tunnels that lead to where it goes); what it is for does not. No public name
+is ever looked up on the network: a public address without a tunnel does not exist.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ def is_loopback(host: str) -> bool:
 
 
 class Tunnels:
-    """Public hosts and where they really are on this machine, as a tunnel's client would know."""
+    """Public addresses and where they really are, as a tunnel's client would know.
+
+    A public address is a host, or the beginning of a URL (`https://host/path`); of two that fit the longer one counts.
+    """
 
     def __init__(self, targets: Mapping[str, str]) -> None:
         self._targets = targets
@@ -72,6 +75,10 @@ class Tunnels:
             raise FetchError(11100, "invalid URL format") from exc
         if parts.scheme not in ("http", "https", "ws", "wss") or not host:
             raise FetchError(11100, "invalid URL format")
+        bare, mark, query = url.partition("#")[0].partition("?")
+        for begins in sorted((key for key in self._targets if "://" in key), key=len, reverse=True):
+            if bare == begins or bare.startswith(begins.rstrip("/") + "/"):
+                return self._targets[begins].rstrip("/") + bare.removeprefix(begins.rstrip("/")) + mark + query
         rest = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         target = self._targets.get(parts.netloc) or self._targets.get(host)
         if target:
@@ -79,6 +86,15 @@ class Tunnels:
         if is_loopback(host) or parts.scheme == "http":
             return f"http://{parts.netloc}{rest}"
         raise FetchError(11210, f"HTTP bad host name: {host}")
+
+
+def host_asked(public: str, address: str) -> str:
+    """The Host that a request for `public` names when it goes to `address`.
+
+    A tunnel to this machine passes on the public one; what is elsewhere on the network knows its own name only.
+    """
+    target = urlsplit(address)
+    return urlsplit(public).netloc if is_loopback(target.hostname or "") else target.netloc
 
 
 class HttpFetch:
@@ -92,10 +108,9 @@ class HttpFetch:
     ) -> tuple[int, Mapping[str, str], bytes]:
         address = self._tunnels.locate(url)
         give_up = time.monotonic() + TIME_LIMIT
-        public = urlsplit(url)
         with requests.Session() as session:
             session.trust_env = False  # a proxy of this machine has no place between the carrier and a tunnel
-            sent = dict(headers) | {"Host": public.netloc, "X-Forwarded-Proto": public.scheme}
+            sent = dict(headers) | {"Host": host_asked(url, address), "X-Forwarded-Proto": urlsplit(url).scheme}
             body = urlencode(list(form.items(multi=True))) if method == "POST" else None
             try:
                 with session.request(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
+from callbot import failures, logs
 from callbot.agents import Agent, Agents, fill
 from callbot.calls import Call, EngineName, Reservation, Status, StatusReport
 from callbot.documents import document
@@ -21,6 +22,7 @@ from callbot.errors import CallbotError, RefusedError, StoreError
 from callbot.flow import HangUp, OpenStream, Plan
 from callbot.settings import Settings
 from callbot.store import CallStore, Writer
+from callbot.waking import stream_service_woken
 from callbot.webhooks import Webhook
 
 STORE_SECONDS = 2.0  # what a caller waits for our records at most, in addition to the ringing
@@ -43,8 +45,10 @@ def answer(
     now: datetime,
 ) -> str:
     """The document that answers this call; `engine` is what the path called stands for, if it stands for one."""
-    call = _begun(webhook, engine, settings, agents, store, now)
+    with stream_service_woken(settings.stream_url):
+        call = _begun(webhook, engine, settings, agents, store, now)
     agent = agent_of(call, agents)
+    logs.event(log, "call started", call_sid=call.sid, engine=call.engine, direction=call.direction, agent=call.agent)
     if is_machine(webhook.form.get("AnsweredBy", "")):
         plan = voicemail(call, agent, now)
         changes = machine_changes(webhook, plan)
@@ -151,12 +155,13 @@ def _begun(
 
 
 def record(store: CallStore, fresh: Call, reservation: Reservation | None, now: datetime) -> Call:
-    call = store.begin(fresh)
+    # Our document answers a ringing call, and Twilio reports no `answered` for one that came in.
+    answered = StatusReport(Status.IN_PROGRESS, now)
+    call = store.begin(fresh.after(answered))
     if reservation is not None and reservation.state != "dialled":
         store.settle(reservation.id, "dialled", call_sid=call.sid)
-    # Our document answers a ringing call, and Twilio reports no `answered` for one that came in.
-    if call.status is not Status.IN_PROGRESS:
-        moved = store.report_status(call.sid, StatusReport(Status.IN_PROGRESS, now))
+    if call.status is not Status.IN_PROGRESS:  # it was begun before: dialled, or this webhook is the second of its kind
+        moved = store.report_status(call.sid, answered)
         call = moved[0] if moved else call
     return call
 
@@ -177,9 +182,9 @@ class Patience:
             return None
         try:
             return self._wait(_pool().submit(request))
-        except CallbotError:
+        except CallbotError as exc:
             self._given_up = True
-            log.exception("a call goes on without the store", extra={"callSid": self._call_sid})
+            failures.store_down(log, exc, call_sid=self._call_sid)
             return None
 
     def _wait(self, answer: Future[T]) -> T:

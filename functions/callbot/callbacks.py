@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from callbot import answering, logs, results, twiml
+from callbot import answering, failures, logs, results, twiml
 from callbot.agents import Agents, fill
 from callbot.calls import FINAL, Call, Status, StatusReport
 from callbot.errors import CallbotError, RemoteError
@@ -80,6 +80,9 @@ class Desk:
             call_sid=call.sid,
             engine=call.engine,
             end_reason=call.end_reason,
+            direction=call.direction,
+            agent=call.agent,
+            status=call.status.value,
             duration_seconds=call.duration,
         )
         if call.callback_url:
@@ -130,15 +133,15 @@ class Desk:
         except CallGoneError:
             log.debug("too late for a call that is over", extra={"callSid": call.sid})
         except RemoteError as exc:
-            log.warning("a live call could not be changed (%s)", exc.code, extra={"callSid": call.sid})
+            failures.vendor_failed(log, exc, what="update", call_sid=call.sid)
 
 
 def safely(take: Callable[[Webhook], None], webhook: Webhook) -> None:
     """Take in a callback; what our own systems cannot do is logged, and Twilio is told nothing of it."""
     try:
         take(webhook)
-    except CallbotError:
-        log.exception("a callback was lost", extra={"callSid": webhook.call_sid})
+    except CallbotError as exc:
+        failures.write_lost(log, exc, what="callback", call_sid=webhook.call_sid)
 
 
 def _time(text: str) -> datetime | None:

@@ -154,12 +154,25 @@ _REASON_OF = {
 }
 
 
+# What happens between a caller's last word and the agent's being heard, in the order in which it is told. A filler's
+# sound counts as the first words. An answer begun on an interim result is asked for before `transcript`.
+STAGES = (
+    "speech_end",  # of the caller
+    "transcript",  # the final text of what the caller said is known (realtime: often after the answer has begun)
+    "asked",  # the chat model was asked (amivoice)
+    "first_token",  # the model began to answer
+    "first_sentence",  # it can be spoken (amivoice)
+    "first_words_out",  # on their way to the carrier
+    "delivered",  # the carrier has them (amivoice: it took the update of the call)
+    "heard",  # the whole turn was heard to its end
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One side's contribution to a call. Written by the stream service alone.
 
-    `timings` are seconds since the epoch, by stage: `speech_end`, `transcript`, `first_token`,
-    `first_sentence`, `first_words_out`, `heard`; a stage that did not happen is absent.
+    `timings` are seconds since the epoch, by stage (STAGES); a stage that did not happen is absent.
     """
 
     n: int  # 1, 2, … through the whole call, over all its streams
@@ -177,6 +190,15 @@ class Turn:
     failed: str = ""  # the code of what went wrong while this turn was made
     timings: Mapping[str, float] = field(default_factory=dict)
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def stages_ms(self) -> dict[str, int]:
+        """When each stage was reached, in ms after the caller's last word; empty when the turn answers nobody."""
+        since = self.timings.get("speech_end")
+        if since is None:
+            return {}
+        reached = ((stage, self.timings[stage]) for stage in STAGES[1:] if stage in self.timings)
+        return {stage: round((at - since) * 1000) for stage, at in reached}
 
 
 @dataclass(frozen=True, slots=True)

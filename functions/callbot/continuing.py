@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from callbot import answering
+from callbot import answering, failures
 from callbot.agents import Agent, Agents
 from callbot.calls import Call, EngineName, Turn
 from callbot.documents import document
@@ -39,8 +39,8 @@ def go_on(
         call = _known(webhook, step, settings, agents, store(), now())
         agent = answering.agent_of(call, agents)
         plan = _decided(step, call, agent, store(), now, sleep)
-    except CallbotError:
-        log.exception("a step without the store", extra={"callSid": webhook.call_sid})
+    except CallbotError as exc:
+        failures.store_down(log, exc, call_sid=webhook.call_sid)
         call = _as_told(webhook, step, settings, agents, now())
         agent = answering.agent_of(call, agents)
         plan = decide(step, None, agent, None, now())
@@ -111,5 +111,5 @@ def _write(plan: Plan, call: Call, store: CallStore) -> None:
     try:
         if changes:
             store.update(call.sid, Writer.FUNCTIONS, changes)
-    except CallbotError:
-        log.exception("a step was not written down", extra={"callSid": call.sid})
+    except CallbotError as exc:
+        failures.write_lost(log, exc, what="step", call_sid=call.sid)

@@ -4,6 +4,7 @@ What the plan is, is decided in `flow.py`; how a verb is written is `twiml.py`'s
 """
 
 from callbot import tickets, twiml
+from callbot.addresses import function_url
 from callbot.agents import Agent
 from callbot.calls import Call
 from callbot.flow import DialHuman, GoOn, HangUp, OpenStream, Plan, flow_url, listen
@@ -41,7 +42,7 @@ def _with_stream(
     ticket = tickets.Ticket(call.sid, opened.generation, call.agent, call.engine, settings.functions_url)
     # How many streams came to nothing travels with the stream, so that its loss is counted without the store.
     failures = {"failures": opened.failures} if opened.failures else {}
-    events = f"{settings.functions_url}/call-events"
+    events = function_url(settings.functions_url, "call-events")
     stream = twiml.MediaStream(
         url=settings.stream_url,
         generation=opened.generation,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
+from callbot.addresses import function_url
 from callbot.agents import Agent
 from callbot.calls import ENGINES, Call, EngineName, Flow, Turn
 
@@ -28,7 +29,7 @@ _HUMAN_JOINED = frozenset({"completed", "answered"})  # Twilio: TwiML Dial, Dial
 
 def flow_url(functions_url: str, step: str, **params: int | str) -> str:
     """Where Twilio asks what a call does next, for a `<Redirect>` or an `action`."""
-    return f"{functions_url}/call-flow?{urlencode({'step': step, **params})}"
+    return f"{function_url(functions_url, 'call-flow')}?{urlencode({'step': step, **params})}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Log lines: one JSON object each, as Cloud Logging reads them from standard output, with nothing private in them.
 
-Which events a call's life has is said where they happen; which fields an event may carry is said here. No frame, and
-no word or number of a caller, is logged above debug.
+Which events there are and what they may carry is said in `log_events.py`. No frame, and no word or number of a caller,
+is logged above debug.
 """
 
 import json
@@ -15,26 +15,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 from urllib.parse import quote
 
+from callbot.log_events import EVENTS
 from callbot.text import masked
 
 Severity = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
-# What an event may carry, besides the call's id. None of these may hold a caller's words, a whole number or a secret:
-# whoever adds one vouches for that.
-FIELDS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        agent answeredBy direction durationSeconds endReason engine fromMasked generation machine prompts reason
-        reservation resumed state status step target toMasked
-        interrupted role sentence sentences silenceMs tool turn turns
-        firstAudioMs firstSentenceMs firstTokenMs firstWordsMs latencyMs milliseconds seconds transcriptMs
-        closeCode code error httpStatus model responseId retryable service sessionId tokensIn tokensOut
-        activeCalls attempt attempts bytes count dropped frames function limit lost method operation path pid queued
-        what
-        """,
-    )
-)
 LINE_LIMIT = 65_536  # bytes; Cloud Logging splits or drops an entry above 256 KiB
 _TEXT_LIMIT = 4000  # characters of one value
 _STACK_LIMIT = 16_000  # the innermost frames come last and are kept
@@ -88,16 +73,22 @@ def event(
     *,
     call_sid: str,
     severity: Severity = "INFO",
+    stack: bool = False,
     **fields: str | float | bool | None,
 ) -> None:
-    """Log one event of a call's life, such as `stream opened`; a field that is None is left out.
+    """Log one event, such as `stream opened`; a field that is None is left out, and so is a `call_sid` that is empty.
 
-    Raises ValueError for a field that is not in FIELDS. (`latency_ms` is the same field as `latencyMs`.)
+    With `stack`, the exception being handled is told with it. (`latency_ms` is the same field as `latencyMs`.)
+    Raises ValueError for a name that is not in EVENTS, or a field that this event does not have there.
     """
     given = {_camel_case(name): value for name, value in fields.items() if value is not None}
-    if unknown := given.keys() - FIELDS:
-        raise ValueError(f"not fields of an event: {', '.join(sorted(unknown))}; see FIELDS in callbot.logs")
-    logger.log(logging.getLevelNamesMapping()[severity], name, extra={"callSid": call_sid, "event": name, **given})
+    if name not in EVENTS:
+        raise ValueError(f"not an event: {name}; see callbot.log_events")
+    if unknown := given.keys() - EVENTS[name]:
+        raise ValueError(f"not fields of {name!r}: {', '.join(sorted(unknown))}; see callbot.log_events")
+    told = {"callSid": call_sid} if call_sid else {}
+    level = logging.getLevelNamesMapping()[severity]
+    logger.log(level, name, exc_info=stack, extra={"event": name, **told, **given})
 
 
 class JsonFormatter(logging.Formatter):

@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from callbot import answering
+from callbot import access, answering, failures, logs
+from callbot.addresses import function_url
 from callbot.agents import Agent, Agents
 from callbot.calls import RETENTION, Reservation
 from callbot.errors import RemoteError, StoreError
@@ -25,6 +26,7 @@ from callbot.settings import Settings
 from callbot.store import CallStore, OverLimitError
 from callbot.trigger import CallRequest
 from callbot.twilio_rest import TIMEOUT, TOO_MANY, UNREACHABLE, TwilioRest
+from callbot.waking import stream_service_woken
 
 RING_SECONDS = 30
 GOODBYE_SECONDS = 60  # Twilio's own limit is this much later than ours, which ends a call politely
@@ -67,8 +69,8 @@ class Dialler:
             reservation, is_new = self.store.reserve(wanted, self._limits(wanted))
         except OverLimitError as exc:
             return self._over_limit(exc)
-        except StoreError:
-            log.exception("nothing was dialled: the request could not be stored")
+        except StoreError as exc:
+            failures.store_down(log, exc)
             return Answer(503, {"error": "the request could not be stored, so nothing was dialled"}, 5)
         if is_new:
             return self._dial(reservation, request)
@@ -112,6 +114,7 @@ class Dialler:
     def _over_limit(self, exc: OverLimitError) -> Answer:
         now = self.now()
         which = exc.limit.partition(":")[0]
+        access.log_refusal("/outgoing-call", 429, which)
         passed = now.second if which == "minute" else (now.hour * 60 + now.minute) * 60 + now.second
         period, said = {
             "minute": (60, "calls a minute"),
@@ -123,25 +126,31 @@ class Dialler:
     def _dial(self, reservation: Reservation, request: CallRequest) -> Answer:
         agent = self.agents.named(reservation.request["agent"])
         try:
-            sid = self.rest.create_call(**self._order(reservation, request, agent))
+            with stream_service_woken(self.settings.stream_url):  # it starts while the telephone rings
+                sid = self.rest.create_call(**self._order(reservation, request, agent))
         except RemoteError as exc:
             if exc.code == TIMEOUT or (exc.retryable and exc.code not in _NOT_PLACED):
-                log.warning("no answer to a request for a call (%s)", exc.code)
+                failures.vendor_failed(log, exc, what="call")
                 return self._reconciled(self._settled(reservation, "unknown", code=exc.code), first=True)
             return self._answer(self._refused(reservation, exc), first=True)
-        dialled = self._settled(reservation, "dialled", call_sid=sid)
+        return self._dialled(reservation, sid, first=True)
+
+    def _dialled(self, reservation: Reservation, sid: str, *, first: bool) -> Answer:
+        request = reservation.request
+        logs.event(log, "dialled", call_sid=sid, engine=request["engine"], agent=request["agent"])
+        dialled = replace(self._settled(reservation, "dialled", call_sid=sid), state="dialled", call_sid=sid)
         self._begin(sid, dialled)
-        return self._answer(replace(dialled, state="dialled", call_sid=sid), first=True)
+        return self._answer(dialled, first=first)
 
     def _order(self, reservation: Reservation, request: CallRequest, agent: Agent) -> dict[str, Any]:
         base = self.settings.functions_url
         query = urlencode({answering.RESERVATION: reservation.id})
-        events = f"{base}/call-events?{query}"
+        events = f"{function_url(base, 'call-events')}?{query}"
         limit = request.max_duration_seconds or agent.max_duration_seconds
         order: dict[str, Any] = {
             "to": reservation.request["to"],
             "from_": reservation.request["from"],
-            "url": f"{base}/incoming-call?{query}",
+            "url": f"{function_url(base, 'incoming-call')}?{query}",
             "method": "POST",
             "fallback_url": flow_url(base, "resume", generation=0, reservation=reservation.id),
             "fallback_method": "POST",
@@ -172,7 +181,7 @@ class Dialler:
         is_passing = exc.code in _NOT_PLACED
         problem = "Twilio could not be reached" if is_passing else "Twilio refused the call"
         status = 503 if is_passing else 502
-        log.warning("a call was refused (%s)", exc.code)
+        failures.vendor_failed(log, exc, what="call")
         refused = replace(reservation, state="refused", problem=problem, code=exc.code, http_status=status)
         self._settled(reservation, "refused", problem=problem, code=exc.code, http_status=status)
         return refused
@@ -180,22 +189,22 @@ class Dialler:
     def _settled(self, reservation: Reservation, state: Any, **outcome: Any) -> Reservation:
         try:
             return self.store.settle(reservation.id, state, **outcome) or reservation
-        except StoreError:
+        except StoreError as exc:
             # The call's own webhooks carry the reservation's id and settle it later.
-            log.exception("what became of a request could not be stored")
+            failures.store_down(log, exc)
             return replace(reservation, state=state, **outcome)
 
     def _begin(self, sid: str, reservation: Reservation) -> None:
         try:
             self.store.begin(answering.requested(sid, reservation, None, self.agents, self.now()))
-        except StoreError:
-            log.exception("a dialled call begins without a record", extra={"callSid": sid})
+        except StoreError as exc:  # the call's own webhooks begin it
+            failures.store_down(log, exc, call_sid=sid)
 
     def _repeated(self, reservation: Reservation) -> Answer:
         try:
             reservation = self._awaited(reservation, "reserved", PATIENCE)
-        except StoreError:
-            log.exception("a repeated request could not be looked up")
+        except StoreError as exc:
+            failures.store_down(log, exc)
             return Answer(503, {"error": "what became of this request is not known yet"}, 5)
         is_cut_off = reservation.state == "reserved" and self.now() - reservation.created_at > _ABANDONED
         if reservation.state == "unknown" or is_cut_off:
@@ -219,14 +228,15 @@ class Dialler:
             since = reservation.created_at - _CLOCKS_APART
             listed = self.rest.calls_to(reservation.request["to"], reservation.request["from"], since)
             ours = [sid for sid, _ in listed if self._may_be_of(sid, reservation)]
+        except StoreError as exc:
+            failures.store_down(log, exc)
+            ours = []
         except RemoteError as exc:
-            log.warning("a request for a call stays unknown (%s)", exc.code)
+            failures.vendor_failed(log, exc, what="call")
             ours = []
         if len(ours) != 1:
             return Answer(503, {"error": "Twilio did not answer; the call may exist. Ask again with the same key"}, 5)
-        dialled = replace(self._settled(reservation, "dialled", call_sid=ours[0]), state="dialled", call_sid=ours[0])
-        self._begin(ours[0], dialled)
-        return self._answer(dialled, first=first)
+        return self._dialled(reservation, ours[0], first=first)
 
     def _may_be_of(self, sid: str, reservation: Reservation) -> bool:
         call = self.store.get(sid)

@@ -1,14 +1,23 @@
 """A call as the outside sees it: camelCase JSON, for `/calls` and for the result that is posted to a `callbackUrl`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 from callbot.calls import Call, Turn
 
-# The stages of a turn whose distance from the one before is shown as latency, in the order they happen.
-STAGES = ("speech_end", "transcript", "first_token", "first_sentence", "first_words_out", "heard")
+# The stages of a turn, as operators read them; when the turn had been heard says nothing of how quick the answer was.
+LABELS = {
+    "transcript": "final text",
+    "asked": "model asked",
+    "first_token": "first token",
+    "first_sentence": "first sentence",
+    "first_words_out": "sent to Twilio",
+    "delivered": "taken by Twilio",
+    "heard": "heard to its end",
+}
+_BAR_MS = 3000  # what a bar's whole width stands for, unless the turn took longer: no caller is to wait for more
 
 
 def call_summary(call: Call) -> dict[str, Any]:
@@ -40,10 +49,27 @@ def call_with_turns(call: Call, turns: Sequence[Turn]) -> dict[str, Any]:
     return call_summary(call) | {"turns": [_turn(turn, call) for turn in turns]}
 
 
-def latencies(turn: Turn) -> dict[str, float]:
-    """Seconds each stage of a turn took, measured from the stage before that happened."""
-    happened = [(stage, turn.timings[stage]) for stage in STAGES if stage in turn.timings]
-    return {stage: at - before for (_, before), (stage, at) in pairwise(happened)}
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a turn on a page: when it was reached, and its part of the turn's bar, in percent of the width."""
+
+    name: str
+    label: str
+    ms: int
+    left: float
+    width: float
+
+
+def stages(turn: Turn) -> list[Stage]:
+    """The stages of a turn in the order in which they were reached; each one's bar begins where the last one ends."""
+    reached = sorted(turn.stages_ms.items(), key=lambda stage: stage[1])
+    scale = max([_BAR_MS, *(ms for name, ms in reached if name != "heard")])
+    shown, left = [], 0.0
+    for name, ms in reached:
+        right = max(left, min(100.0, 100 * ms / scale)) if name != "heard" else left
+        shown.append(Stage(name, LABELS[name], ms, round(left, 1), round(right - left, 1)))
+        left = right
+    return shown
 
 
 def camel(name: str) -> str:
@@ -72,6 +98,7 @@ def _turn(turn: Turn, call: Call) -> dict[str, Any]:
         "at": _iso(turn.at),
         "failed": turn.failed,
         "timings": _camel_keys(turn.timings),
+        "stagesMs": _camel_keys(turn.stages_ms),
         "toolCalls": [dict(call) for call in turn.tool_calls],
     }
 

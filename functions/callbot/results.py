@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
+from callbot import logs
 from callbot.calls import Call, Turn
 from callbot.errors import RefusedError
 from callbot.presentation import call_with_turns
@@ -33,17 +34,23 @@ def post(call: Call, turns: Sequence[Turn], settings: Settings) -> None:
     thread.start()
     thread.join(SECONDS)
     if thread.is_alive():
-        log.warning("a result was not taken in time", extra={"callSid": call.sid})
+        _not_delivered(call, "not taken in time")
 
 
 def _post_safely(call: Call, body: bytes, settings: Settings) -> None:
     try:
         status = _post(call.callback_url, body, settings.callback_hosts)
     except (RefusedError, OSError, ValueError) as exc:
-        log.warning("a result could not be delivered: %s", type(exc).__name__, extra={"callSid": call.sid})
+        _not_delivered(call, type(exc).__name__)
         return
     if not 200 <= status < 300:
-        log.warning("a result was answered with status %d", status, extra={"callSid": call.sid})
+        _not_delivered(call, "refused", status)
+
+
+def _not_delivered(call: Call, reason: str, http_status: int | None = None) -> None:
+    logs.event(
+        log, "result not delivered", call_sid=call.sid, severity="WARNING", reason=reason, http_status=http_status
+    )
 
 
 def _post(url: str, body: bytes, trusted: Sequence[str]) -> int:

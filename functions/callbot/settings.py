@@ -1,17 +1,18 @@
 """The settings: one typed object, read once from the environment. Nothing else in the product reads the environment.
 
-The README's table and `.env.example` are kept equal to `SETTINGS` by tests.
+The README's table and `.env.example` are kept equal to `SETTINGS` by tests. What a value may be is said in
+`settings_checks.py`.
 """
 
-import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
 
+from callbot import settings_checks
 from callbot.errors import ConfigError
+from callbot.settings_checks import NUMBERS, listed
 
 
 class Part(StrEnum):
@@ -58,7 +59,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "FUNCTIONS_URL",
-        "where the functions are, `https://…`; signatures are checked against it",
+        "where the functions are, `https://…`, with `{function}` in the path where each one's name stands if they are "
+        "not paths below one address; signatures are checked against it",
         needed_by=_FUNCTIONS,
     ),
     Setting(
@@ -69,8 +71,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CALL_STORE", "`sqlite:PATH` or `firestore:PROJECT[/DATABASE]`", default="sqlite:callbot.db"),
     Setting("AGENTS_FILE", "another agents file than the one that is delivered (`functions/callbot/agents.toml`)"),
     Setting(
+        "TRIGGER_AUTH",
+        "who may trigger outbound calls and read `/calls`: `key`, whoever has one of `TRIGGER_KEYS`; `iam`, whoever "
+        "Google Cloud lets in before us (on Cloud Run only)",
+        default="key",
+        used_by=_FUNCTIONS,
+    ),
+    Setting(
         "TRIGGER_KEYS",
-        "comma-separated keys that may trigger outbound calls and read `/calls` (bearer); none: nobody may",
+        "comma-separated keys for `TRIGGER_AUTH=key` (bearer, or a browser's password); none: nobody may",
         used_by=_FUNCTIONS,
         secret=True,
     ),
@@ -157,10 +166,11 @@ class Settings:
     openai_api_key: str
     amivoice_api_key: str
     public_url: str
-    functions_url: str  # without a trailing slash
+    functions_url: str  # without a trailing slash; see `addresses.function_url`
     stream_url: str
     call_store: str
     agents_file: str
+    trigger_auth: str  # key, iam
     trigger_keys: tuple[str, ...]
     stream_ticket_secret: str
     twilio_api_url: str
@@ -195,7 +205,7 @@ class Settings:
             for setting in SETTINGS
             if setting.needed_by.intersection(parts) and not values[setting.name]
         ]
-        problems += _malformed(values)
+        problems += settings_checks.problems(values, on_cloud_run=bool(env.get(_ON_CLOUD_RUN)))
         if problems:
             raise ConfigError("set these environment variables:\n" + "\n".join(f"  {line}" for line in problems))
         return cls(**{f.name: _typed(f.name, values) for f in fields(cls)})
@@ -206,19 +216,8 @@ class Settings:
         return f"Settings({', '.join(pairs)})"
 
 
-_NUMBERS = {"OUTBOUND_PER_MINUTE", "OUTBOUND_PER_DAY", "OUTBOUND_PER_NUMBER_PER_DAY", "STREAM_CONCURRENCY", "PORT"}
+_ON_CLOUD_RUN = "K_SERVICE"  # the platform's own variable (Cloud Run: container contract)
 _LISTS = {"TWILIO_AUTH_TOKEN", "TRIGGER_KEYS", "OUTBOUND_REGIONS", "CALLBACK_HOSTS"}
-_WHOLE = re.compile("[0-9]{1,9}")
-_SCHEMES = {
-    "PUBLIC_URL": ("https", "http"),
-    "FUNCTIONS_URL": ("https", "http"),
-    "STREAM_URL": ("wss", "ws"),
-    "TWILIO_API_URL": ("https", "http"),
-    "OPENAI_BASE_URL": ("https", "http"),
-    "OPENAI_REALTIME_URL": ("wss", "ws"),
-    "AMIVOICE_URL": ("wss", "ws"),
-}
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def _value(setting: Setting, env: Mapping[str, str]) -> str:
@@ -236,50 +235,19 @@ def _derive_urls(values: dict[str, str]) -> None:
     values["PUBLIC_URL"] = public
 
 
-def _malformed(values: Mapping[str, str]) -> list[str]:
-    problems = []
-    for name, schemes in _SCHEMES.items():
-        if values[name] and not _is_url(values[name], schemes):
-            problems.append(f"{name} must be a URL that begins with {schemes[0]}://")
-    problems += [f"{name} must be a whole number" for name in sorted(_NUMBERS) if not _WHOLE.fullmatch(values[name])]
-    if any(not re.fullmatch("[A-Za-z]{2}", region) for region in _list(values["OUTBOUND_REGIONS"])):
-        problems.append("OUTBOUND_REGIONS must be ISO 3166 codes of two letters, such as JP,US")
-    if values["TWILIO_PHONE_NUMBER"] and not re.fullmatch(r"\+[1-9][0-9]{6,14}", values["TWILIO_PHONE_NUMBER"]):
-        problems.append("TWILIO_PHONE_NUMBER must be E.164, such as +815012345678")
-    if values["LOG_LEVEL"].lower() not in LOG_LEVELS:
-        problems.append(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
-    if values["STREAM_SIGNATURE"] not in ("required", "checked"):
-        problems.append("STREAM_SIGNATURE must be required or checked")
-    if not values["CALL_STORE"].startswith(("sqlite:", "firestore:")):
-        problems.append("CALL_STORE must be sqlite:PATH or firestore:PROJECT[/DATABASE]")
-    return problems
-
-
-def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return False
-
-
 def _source(field_name: str) -> str:
     return "TWILIO_AUTH_TOKEN" if field_name == "twilio_auth_tokens" else field_name.upper()
 
 
 def _typed(field_name: str, values: Mapping[str, str]) -> Any:
     name = _source(field_name)
-    if name in _NUMBERS:
+    if name in NUMBERS:
         return int(values[name])
     if name == "OUTBOUND_REGIONS":
-        return tuple(region.upper() for region in _list(values[name]))
+        return tuple(region.upper() for region in listed(values[name]))
     if name in _LISTS:
-        return _list(values[name])
+        return listed(values[name])
     return values[name].lower() if name == "LOG_LEVEL" else values[name]
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def env_example() -> str:

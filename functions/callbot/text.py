@@ -24,6 +24,8 @@ _MARKUP = re.compile(rf"(?<=\n)[^\S\n]*(?:{_FENCE}|{_LINE_MARKS})|{_LINK.pattern
 _FULL_STOPS = "。！？"
 _STOPS = _FULL_STOPS + "!?."
 _CLOSING = "」』）】”’)\"'*_~`"  # stays with the sentence that it closes
+_BRACKETS = {"「": 1, "『": 1, "（": 1, "【": 1, "」": -1, "』": -1, "）": -1, "】": -1}
+_QUOTING = frozenset([*_BRACKETS, *_CLOSING, "“", "‘", "("])
 _ABBREVIATIONS = frozenset({"etc", "vol", "fig", "approx", "dept"})
 
 
@@ -94,12 +96,14 @@ class Sentences:
     """Splits a text that comes in pieces into sentences, each cleaned, as early as each can be told.
 
     How the text is cut into pieces makes no difference to the sentences. Joined, they are the cleaned whole but for
-    white space and an end without a word in it.
+    white space, full stops in a row, and an end without a word in it.
     """
 
     def __init__(self) -> None:
         self._text = ""
         self._before = "\n"  # the character before `_text`
+        self._open = 0  # brackets that sentences before have opened
+        self._stopped = False  # a 。 has just ended a sentence; more of them say nothing
 
     def feed(self, piece: str) -> list[str]:
         """The sentences that `piece` completes."""
@@ -117,16 +121,24 @@ class Sentences:
     def _sentences(self, *, final: bool) -> list[str]:
         sentences = []
         self._skip_space()
-        while cut := _next_cut(self._text, final=final):
+        while cut := _next_cut(self._text, final=final, quoted=self._open > 0):
             piece, self._text = self._text[:cut], self._text[cut:]
-            if sentence := _without_markup(piece, before=self._before, after=self._text[:1] or "\n"):
+            # Behind a 。 that ended the sentence at once, nothing is known of what follows, nor does it matter.
+            after = "\n" if piece.endswith("。") else self._text[:1] or "\n"
+            if sentence := _without_markup(piece, before=self._before, after=after):
                 sentences.append(sentence)
             self._before = piece[-1]
+            self._open = max(0, self._open + sum(_BRACKETS.get(char, 0) for char in piece))
+            self._stopped = piece.endswith("。")
             self._skip_space()
         return sentences
 
     def _skip_space(self) -> None:
         text = self._text.lstrip()
+        while self._stopped and text.startswith("。"):
+            text = text[1:].lstrip()
+        if text:
+            self._stopped = False
         space = self._text[: len(self._text) - len(text)]
         if "\n" in space:
             self._before = "\n"
@@ -135,10 +147,11 @@ class Sentences:
         self._text = text
 
 
-def _next_cut(text: str, *, final: bool) -> int:
-    """Where the first sentence of `text` ends; 0: that cannot be told yet, or nowhere.
+def _next_cut(text: str, *, final: bool, quoted: bool) -> int:
+    """Where the first sentence of `text` ends; 0: that cannot be told yet, or nowhere. `quoted`: a bracket is open.
 
-    Each decision waits for the character that settles it, so that it does not depend on how the text arrived.
+    Each decision waits for the character that settles it, so that it does not depend on how the text arrived. A plain
+    。 needs no other to settle it: a caller waits for that sentence, and the next character can be 0.1 s away.
     """
     i = pause = 0
     while i < len(text):
@@ -156,6 +169,8 @@ def _next_cut(text: str, *, final: bool) -> int:
             if _has_word(text[:i]):
                 return i + 1
         elif text[i] in _STOPS:
+            if text[i] == "。" and not quoted and _QUOTING.isdisjoint(text[:i]) and _has_word(text[:i]):
+                return i + 1
             end = _end_of_stop(text, i)
             if end == len(text) and not final:
                 return 0

@@ -1,10 +1,9 @@
 """What a request for an outbound call may say: every field checked, all problems reported at once.
 
-Who may ask is checked here too. What is done about a good request is `outgoing.py`'s.
+Who may ask is `access.py`'s business, and what is done about a good request `outgoing.py`'s.
 """
 
 import hashlib
-import hmac
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -64,19 +63,6 @@ class CallRequest:
     callback_url: str = ""
     idempotency_key: str = ""
     fingerprint: str = ""  # of the body without the key
-
-
-def is_authorised(header: str | None, keys: tuple[str, ...]) -> bool:
-    """Whether an Authorization header carries one of the keys as a bearer token."""
-    scheme, _, token = (header or "").partition(" ")
-    return scheme.lower() == "bearer" and is_key(token.strip(), keys)
-
-
-def is_key(token: str, keys: tuple[str, ...]) -> bool:
-    """Whether this is one of the keys, compared with all of them in constant time whatever its length or alphabet."""
-    given = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-    matches = [hmac.compare_digest(given, hashlib.sha256(key.encode()).digest()) for key in keys]
-    return bool(token) and any(matches)
 
 
 def read(body: bytes, key_header: str | None, settings: Settings, agents: Agents) -> CallRequest:

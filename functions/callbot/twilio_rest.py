@@ -4,6 +4,7 @@
 What a call is told to do is decided elsewhere.
 """
 
+import contextlib
 import functools
 import json
 import random
@@ -24,6 +25,7 @@ UNREACHABLE = "unreachable"  # RemoteError.code when the request did not get to 
 TOO_MANY = "20429"
 _GONE = {"20404", "21220"}  # not found; not in progress (Twilio: REST API errors)
 _POOL_SIZE = 32
+_COLD_SECONDS = 20.0  # without a request; servers close connections that are idle for longer (a minute is common)
 _RETRY_AFTER_SECONDS = (0.2, 0.6)  # drawn between the two, so that refused requests do not come back together
 _LISTED = 50
 _VENDOR = "https://api.twilio.com"
@@ -47,6 +49,21 @@ class TwilioRest:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._used_at: float | None = None
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether the next request would probably have to open a connection first."""
+        return self._used_at is None or time.monotonic() - self._used_at > _COLD_SECONDS
+
+    def warm_up(self) -> None:
+        """Import what requests need and open a connection, while nobody waits: it can take half a second. Never fails.
+
+        Any answer will do, so nothing is asked for and nobody signs in.
+        """
+        self._used_at = time.monotonic()  # before, so that nobody else does the same
+        with contextlib.suppress(RemoteError):
+            self._once(lambda client: (client.calls, self._http.session.head(self._base, timeout=TIMEOUT_SECONDS)))
 
     def create_call(self, **fields: Any) -> str:  # the SDK's own argument names (`to`, `from_`, `status_callback`, …)
         """Place a call and return its CallSid. Never repeated after a timeout: Twilio has no idempotency key."""
@@ -113,6 +130,7 @@ class TwilioRest:
 
     def _once(self, request: Callable[["Client"], T]) -> T:
         client = self._client
+        self._used_at = time.monotonic()
         import requests
         from twilio.base.exceptions import TwilioException
 
@@ -128,19 +146,28 @@ class TwilioRest:
         except (ValueError, LookupError, AttributeError) as exc:  # the package does not expect anything but its JSON
             raise RemoteError("twilio", "no readable answer", retryable=False, code=TIMEOUT) from exc
 
+    @property
+    def _base(self) -> str:
+        return self._settings.twilio_api_url.rstrip("/")
+
     @functools.cached_property
-    def _client(self) -> "Client":
+    def _http(self) -> Any:
         from requests.adapters import HTTPAdapter
         from twilio.http.http_client import TwilioHttpClient
-        from twilio.rest import Client
 
         http = TwilioHttpClient(timeout=TIMEOUT_SECONDS)
         for scheme in ("https://", "http://"):
             http.session.mount(scheme, HTTPAdapter(pool_maxsize=_POOL_SIZE))
+        return http
+
+    @functools.cached_property
+    def _client(self) -> "Client":
+        from twilio.rest import Client
+
         return Client(
             self._settings.twilio_account_sid,
             self._settings.twilio_auth_tokens[0],
-            http_client=_AtAddress(http, self._settings.twilio_api_url.rstrip("/")),
+            http_client=_AtAddress(self._http, self._base),
             environment={"TWILIO_EDGE": ""},  # not the process's environment: the settings alone say where Twilio is
         )
 

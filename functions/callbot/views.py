@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from callbot.addresses import PLACEHOLDER, function_url
 from callbot.errors import CallbotError
-from callbot.presentation import call_summary, call_with_turns, latencies
+from callbot.presentation import call_summary, call_with_turns, stages
 from callbot.store import CallStore
-from callbot.trigger import is_authorised, is_key
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+# Where the list and each call are; deployed alone, the function may have a name with more than `calls` in it.
+PLACE = re.compile("(?:/(?:[a-z0-9-]+-)?calls(?:-[a-z0-9-]+)?)?(?:/(CA[0-9A-Za-z]{32}))?/?")
 # A page loads nothing and runs nothing: it shows what strangers said.
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -44,17 +47,17 @@ class Query:
         return cls(int(limit), _time(before) if before else None)
 
 
+def root(request: Request, functions_url: str) -> str:
+    """The path at which whoever asks finds the list of calls."""
+    if PLACEHOLDER in functions_url:  # each function alone, behind a path that it does not see itself
+        return urlsplit(function_url(functions_url, "calls")).path
+    mounted_at = request.script_root
+    return mounted_at if mounted_at.endswith("/calls") else f"{mounted_at}/calls"
+
+
 def wants_page(request: Request) -> bool:
     """Whether a browser asks; whoever accepts anything gets JSON."""
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
-
-
-def may_read(request: Request, keys: tuple[str, ...]) -> bool:
-    """Whether a request carries a key: as a bearer token, or as a password, which is what a browser can send."""
-    if is_authorised(request.headers.get("Authorization"), keys):
-        return True
-    basic = request.authorization
-    return basic is not None and basic.type == "basic" and is_key(basic.password or "", keys)
 
 
 def listing(store: CallStore, query: Query) -> dict[str, Any]:
@@ -85,7 +88,7 @@ def detail_page(store: CallStore, sid: str, root: str) -> str | None:
     turns = store.turns(sid)
     shown = call_with_turns(call, turns)
     for turn, row in zip(turns, shown["turns"], strict=True):
-        row["latencies"] = latencies(turn)
+        row["stages"] = stages(turn)
     return _pages().get_template("call.html").render(call=shown, root=root)
 
 

@@ -12,6 +12,7 @@ from flask import Request
 from twilio.request_validator import HMAC_SHA1, RequestValidator
 from werkzeug.exceptions import HTTPException
 
+from callbot.addresses import function_url
 from callbot.errors import RefusedError
 from callbot.settings import Settings
 
@@ -45,19 +46,19 @@ class Webhook:
     query: Mapping[str, str]
 
 
-def verified(request: Request, url_path: str, settings: Settings) -> Webhook:
-    """What Twilio says in this request to `url_path` of the functions' address (Twilio: Webhooks security).
+def verified(request: Request, name: str, settings: Settings) -> Webhook:
+    """What Twilio says in this request to the function `name`, such as `call-flow` (Twilio: Webhooks security).
 
     Raises RefusedError for everything that is not one well-formed POST form signed with one of our auth tokens.
     """
     try:
-        return _verified(request, url_path, settings)
+        return _verified(request, name, settings)
     except (HTTPException, ValueError, TypeError, KeyError, RecursionError) as exc:
         # The validator raises on odd input; and whatever cannot even be read is not from Twilio.
         raise RefusedError(f"unreadable webhook: {type(exc).__name__}") from exc
 
 
-def _verified(request: Request, url_path: str, settings: Settings) -> Webhook:
+def _verified(request: Request, name: str, settings: Settings) -> Webhook:
     signatures = request.headers.getlist(SIGNATURE)
     if len(signatures) != 1 or not signatures[0]:
         raise RefusedError("not one signature")
@@ -70,7 +71,7 @@ def _verified(request: Request, url_path: str, settings: Settings) -> Webhook:
         raise RefusedError("a parameter in both form and query")
 
     raw_query = request.query_string.decode("ascii")
-    url = settings.functions_url + url_path + (f"?{raw_query}" if raw_query else "")
+    url = function_url(settings.functions_url, name) + (f"?{raw_query}" if raw_query else "")
     if not any(_is_signed(url, form, signatures[0], token) for token in settings.twilio_auth_tokens):
         raise RefusedError("wrong signature")
 

@@ -5,20 +5,20 @@ that comes before `s` is answered is kept, and after a loss the last seconds are
 the last utterance that was understood, so that nothing is lost and nothing is heard twice.
 """
 
-import binascii
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from callbot.agents import Agent
 from callbot.errors import RemoteError
 from callbot.settings import Settings
-from stream_service.commands import CancelChat, Command, StartChat
+from stream_service.commands import CancelChat, Command, GetReady, StartChat
 from stream_service.engines.chat import Chat
-from stream_service.engines.journal import BYTES_PER_MS
+from stream_service.engines.journal import BYTES_PER_MS, MOST_BYTES, PRE_ROLL_BYTES
 from stream_service.engines.port import Post
+from stream_service.engines.uplink import Uplink
 from stream_service.engines.vendor_session import VendorSession
 from stream_service.events import (
     CallerSaid,
@@ -30,7 +30,6 @@ from stream_service.events import (
 )
 from stream_service.pump import Link, Pump
 from stream_service.wire import amivoice as wire
-from stream_service.wire.twilio_media import caller_audio
 
 log = logging.getLogger(__name__)
 
@@ -48,30 +47,25 @@ class AmivoiceEngine(VendorSession):
     """Recognition and chat for one call."""
 
     def __init__(self, *, settings: Settings, agent: Agent, pump: Pump, pool: Executor, post: Post, chat: Chat) -> None:
-        super().__init__(service="amivoice", url=settings.amivoice_url, headers=list, pump=pump, pool=pool, post=post)
+        super().__init__(
+            service="amivoice",
+            url=settings.amivoice_url,
+            headers=list,
+            uplink=Uplink(wire.AUDIO, b"", True, PRE_ROLL_BYTES, MOST_BYTES),
+            pump=pump,
+            pool=pool,
+            post=post,
+        )
         self._start_command = wire.start(settings.amivoice_api_key, settings.amivoice_grammar)
         self._agent = agent
         self._chat = chat
         self._post = post
+        self._recognised = 0  # bytes of speech; AmiVoice bills nothing else
         self._utterances: deque[_Utterance] = deque()  # begun, and not answered by a result yet
 
     def start(self) -> None:
         super().start()
         self._chat.warm_up()
-
-    def uplink(self, message: bytes) -> bool:
-        payload = caller_audio(message)
-        if payload is None:
-            return False
-        try:
-            ulaw = binascii.a2b_base64(payload)
-        except binascii.Error:
-            return True  # audio, but damaged: one frame less
-        with self._lock:
-            self._journal.append(ulaw, len(ulaw))
-            if self._feeding:
-                self._feeding.send_audio(wire.audio(ulaw), binary=True)
-        return True
 
     def perform(self, command: Command) -> bool:
         match command:
@@ -79,13 +73,19 @@ class AmivoiceEngine(VendorSession):
                 self._chat.ask(turn, messages, self._agent, self._post)
             case CancelChat(turn):
                 self._chat.cancel(turn)
+            case GetReady():
+                self._chat.warm_up()
+                return False  # the carrier's side is the relay's
             case _:
                 return False
         return True
 
+    def spent(self) -> Mapping[str, int]:
+        return {"recognition_ms": self._recognised // BYTES_PER_MS}
+
     def close(self) -> None:
         self._chat.close()
-        if self._vendor.link and self._feeding:
+        if self._vendor.link and self.uplink.attached:
             self._vendor.link.send_text(wire.END)
         self._stop_feeding()
         self._vendor.close()
@@ -103,12 +103,11 @@ class AmivoiceEngine(VendorSession):
                 return self._again(RemoteError("amivoice", "ended", retryable=True, code="ended"), now)
             case wire.SpeechStarted(ms):
                 self._utterances.append(_Utterance(self._position(ms)))
-                with self._lock:
-                    self._journal.need_from(self._position(ms))
+                self.uplink.need_from(self._position(ms))
                 return [CallerStarted()]
             case wire.SpeechEnded(ms):
                 end = self._position(ms)
-                ended_at = now - min(_seconds(max(0, self._journal.position - end)), LATE_SECONDS)
+                ended_at = now - min(_seconds(max(0, self.uplink.position - end)), LATE_SECONDS)
                 if self._utterances:
                     self._utterances[-1].end, self._utterances[-1].ended_at = end, ended_at
                 return [CallerStopped(speech_end=ended_at)]
@@ -120,14 +119,14 @@ class AmivoiceEngine(VendorSession):
     def _final(self, final: wire.Final, now: float) -> Sequence[Event]:
         if final.code in wire.FATAL_CODES:
             return self._again(RemoteError("amivoice", "refused", retryable=False, code=final.code), now)
-        utterance = self._utterances.popleft() if self._utterances else _Utterance(self._journal.position)
+        utterance = self._utterances.popleft() if self._utterances else _Utterance(self.uplink.position)
         end = utterance.end
         if end is None:
-            end = self._position(final.end_ms) if final.end_ms is not None else self._journal.position
-        with self._lock:
-            self._journal.settled(end)
+            end = self._position(final.end_ms) if final.end_ms is not None else self.uplink.position
+        self._recognised += max(0, end - utterance.start)
+        self.uplink.settled(end)
         if final.text and not final.code:
-            ended_at = utterance.ended_at or now - _seconds(max(0, self._journal.position - end))
+            ended_at = utterance.ended_at or now - _seconds(max(0, self.uplink.position - end))
             return [CallerSaid(final.text, speech_end=ended_at)]
         return [CallerUnclear(_seconds(max(0, end - utterance.start)))]
 
@@ -138,10 +137,6 @@ class AmivoiceEngine(VendorSession):
     def _read(self, payload: bytes, now: float) -> Sequence[Event]:
         packet = wire.decode(payload.decode("utf-8", "replace"))
         return self._understand(packet, now) if packet else []
-
-    def _replay(self, link: Link, kept: Sequence[bytes]) -> None:
-        if kept:
-            link.send_binary(wire.audio(b"".join(kept)))
 
     def _forget(self) -> None:
         self._utterances.clear()

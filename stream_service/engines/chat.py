@@ -5,6 +5,7 @@ stream that ends without a `finish_reason` was cut. The library's own patience (
 telephone's, so every deadline here is ours.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 from callbot.agents import Agent
 from callbot.settings import Settings
 from callbot.text import Sentences
-from stream_service.events import AnswerDone, AnswerFailed, Event, FirstToken, SentenceReady, ToolCall
+from stream_service.events import AnswerCut, AnswerDone, AnswerFailed, Event, FirstToken, SentenceReady, ToolCall
 from stream_service.tools import offered
+from stream_service.wire import openai_usage
 
 if TYPE_CHECKING:
+    import httpx2
     from openai import OpenAI
     from openai.types.chat import ChatCompletionChunk
 
@@ -29,6 +32,10 @@ SILENT_SECONDS = 4.0  # between two pieces; the session gives the answer up a mo
 RETRY_WITHIN_SECONDS = 1.0  # of the request: a refusal that came later leaves no time for a second try
 RETRY_AFTER_SECONDS = 0.2
 MOST_TOKENS = 600  # of an answer: nobody listens longer on the telephone
+# The library gives a connection up after 5 s without a request, which is about one turn of a conversation.
+KEEP_OPEN_SECONDS = 120.0
+COLD_SECONDS = 20.0  # without a request; servers too close what is idle
+MOST_CONNECTIONS = 1000
 
 
 class ChatModel:
@@ -39,27 +46,50 @@ class ChatModel:
         self.pool = pool
         self._lock = threading.Lock()
         self._client: OpenAI | None = None
+        self._http: httpx2.Client | None = None
+        self._used_at: float | None = None
 
     def warm_up(self) -> None:
-        """Import and build the client while nobody waits for it."""
-        self.pool.submit(self.client)
+        """Import, build the client and open a connection while nobody waits for it, unless that was done just now."""
+        if self._used_at is None or time.monotonic() - self._used_at > COLD_SECONDS:
+            self._used_at = time.monotonic()
+            self.pool.submit(self._open)
+
+    def _open(self) -> None:
+        from openai.types.chat import ChatCompletionChunk  # noqa: F401  # half of the import; the first answer needs it
+
+        client = self.client()
+        _ = client.chat.completions  # imported on first use
+        if self._http:
+            # Any answer will do: nothing is asked for, and without the key nothing can be counted against anybody.
+            with contextlib.suppress(OSError, *_transport_errors()):
+                self._http.head(self._settings.openai_base_url)
 
     def client(self) -> "OpenAI":
         with self._lock:
             if self._client is None:
                 import httpx2
-                from openai import OpenAI
+                from openai import DefaultHttpxClient, OpenAI
 
+                self._http = DefaultHttpxClient(
+                    timeout=httpx2.Timeout(SILENT_SECONDS, connect=CONNECT_SECONDS),
+                    limits=httpx2.Limits(
+                        max_connections=MOST_CONNECTIONS,
+                        max_keepalive_connections=MOST_CONNECTIONS,
+                        keepalive_expiry=KEEP_OPEN_SECONDS,
+                    ),
+                )
                 self._client = OpenAI(
                     api_key=self._settings.openai_api_key,
                     base_url=self._settings.openai_base_url,
-                    timeout=httpx2.Timeout(SILENT_SECONDS, connect=CONNECT_SECONDS),
+                    http_client=self._http,
                     max_retries=0,
                 )
             return self._client
 
     def request(self, messages: Sequence[Mapping[str, Any]], agent: Agent) -> Iterable["ChatCompletionChunk"]:
         """Begin an answer. Raises what `openai` raises."""
+        self._used_at = time.monotonic()
         options: dict[str, Any] = {}
         if tools := [tool.for_chat() for tool in offered(agent)]:
             options = {"tools": tools, "tool_choice": "auto", "parallel_tool_calls": False}
@@ -114,11 +144,14 @@ class _Answer:
         self._sentences = Sentences()
         self._calls: dict[int, dict[str, str]] = {}
         self._usage: dict[str, int] = {}
+        self._pieces = 0  # about as many as there were tokens
         self._finish = ""
         self._began = False
 
     def run(self, messages: Sequence[Mapping[str, Any]], agent: Agent) -> None:
         asked_at = time.monotonic()
+        if self._cancelled.is_set():  # while it waited for a thread
+            return
         try:
             self._stream(messages, agent)
         except Exception as exc:  # the thread ends here: whatever failed, the caller must hear of it
@@ -144,9 +177,10 @@ class _Answer:
         stream = self._model.request(messages, agent)
         try:
             for chunk in stream:
-                if self._cancelled.is_set():
-                    return
                 self._take(chunk)
+                if self._cancelled.is_set():
+                    self._cut(messages)
+                    return
         finally:
             close = getattr(stream, "close", None)
             if close:
@@ -155,14 +189,12 @@ class _Answer:
 
     def _take(self, chunk: "ChatCompletionChunk") -> None:
         if chunk.usage:
-            self._usage = {
-                "prompt_tokens": chunk.usage.prompt_tokens,
-                "completion_tokens": chunk.usage.completion_tokens,
-            }
+            self._usage = openai_usage.of_chat(chunk.usage.model_dump())
         if not chunk.choices:
             return
         choice = chunk.choices[0]
         self._finish = choice.finish_reason or self._finish
+        self._pieces += 1
         piece = choice.delta.content or choice.delta.refusal or ""
         if (piece or choice.delta.tool_calls) and not self._began:
             self._began = True
@@ -174,6 +206,12 @@ class _Answer:
                 call["name"] = call["name"] or fragment.function.name or ""
                 call["arguments"] += fragment.function.arguments or ""
         self._say(self._sentences.feed(piece))
+
+    def _cut(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Nobody wants it any more. It is billed all the same; OpenAI says how much at the end only."""
+        asked = sum(len(str(message.get("content") or "")) for message in messages)  # about a token a character
+        estimate = {"cut_answers": 1, "cut_text_tokens_in": asked, "cut_text_tokens_out": self._pieces}
+        self._post_event(AnswerCut(self._usage or estimate))
 
     def _end(self) -> None:
         self._say(self._sentences.finish())
@@ -190,6 +228,12 @@ class _Answer:
     def _post(self, event: Event) -> None:
         if not self._cancelled.is_set():
             self._post_event(event)
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    import httpx2
+
+    return (httpx2.HTTPError,)
 
 
 def _failure(exc: Exception) -> tuple[str, bool]:

@@ -11,9 +11,13 @@ MOST_BYTES = 10_000 * BYTES_PER_MS  # of an utterance that goes on; older speech
 
 
 class Journal:
-    """A bounded queue of audio chunks. A chunk may be kept in any form; `size` is what it is as mu-law."""
+    """A bounded queue of audio chunks. A chunk may be kept in any form; `size` is what it is as mu-law.
 
-    def __init__(self) -> None:
+    `most_bytes` are kept while an utterance is needed, `idle_bytes` of silence.
+    """
+
+    def __init__(self, idle_bytes: int = PRE_ROLL_BYTES, most_bytes: int = MOST_BYTES) -> None:
+        self._idle_bytes, self._most_bytes = idle_bytes, most_bytes
         self._chunks: deque[tuple[bytes, int]] = deque()
         self.position = 0  # of the next byte
         self._start = 0  # of the oldest byte kept
@@ -22,7 +26,7 @@ class Journal:
     def append(self, chunk: bytes, size: int) -> None:
         self._chunks.append((chunk, size))
         self.position += size
-        bound = MOST_BYTES if self._needed else PRE_ROLL_BYTES
+        bound = self._most_bytes if self._needed else self._idle_bytes
         while self.position - self._start > bound:
             self._drop()
 

@@ -4,7 +4,7 @@ An engine lives on its call's thread; only `uplink` runs on the pump's. What its
 the call's inbox (`FromVendor`), so that nothing in it needs a lock but what `uplink` shares.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,11 +47,22 @@ class VendorRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class Several:
+    """Text messages in a row. More may be added until the engine has them."""
+
+    payloads: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class FromVendor:
-    """Something of the vendor's, for the engine; `epoch` counts its connections, so that old news is known as such."""
+    """Something of the vendor's, for the engine; `epoch` counts its connections, so that old news is known as such.
+
+    What is not `urgent` keeps its place among the rest, but the call's thread need not be woken for it.
+    """
 
     epoch: int
-    news: VendorOpened | VendorRefused | Text | Binary | Lost
+    news: VendorOpened | VendorRefused | Text | Binary | Lost | Several
+    urgent: bool = True
 
 
 Post = Callable[[FromVendor | Event], None]
@@ -63,8 +74,9 @@ class Engine(Protocol):
     def start(self) -> None:
         """Begin to connect to the vendor; an EngineReady or EngineFailed follows."""
 
-    def uplink(self, message: bytes) -> bool:
-        """Take the caller's audio, on the pump's thread. False: the message is no audio."""
+    @property
+    def uplink(self) -> Callable[[bytes], bool]:
+        """Takes the caller's audio, on the pump's thread; it returns False for a message that is for the session."""
 
     def receive(self, news: FromVendor, now: float) -> Sequence[Event]:
         """What the vendor's news means."""
@@ -72,8 +84,15 @@ class Engine(Protocol):
     def tick(self, now: float) -> Sequence[Event]:
         """What the passing of time means."""
 
+    @property
+    def settled(self) -> bool:
+        """Whether a session is open and takes audio, so that nothing is due soon."""
+
     def perform(self, command: Command) -> bool:
-        """Carry out a command that is the engine's. False: it is somebody else's."""
+        """Carry out a command that is the engine's. False: it is somebody else's (too)."""
+
+    def spent(self) -> Mapping[str, int]:
+        """What the vendor bills so far besides answers, by kind; times in whole milliseconds."""
 
     def close(self) -> None:
         """The call needs it no longer."""

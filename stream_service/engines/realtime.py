@@ -6,10 +6,12 @@ A lost session is replaced by a new one that is told the conversation so far and
 """
 
 import logging
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from callbot.agents import Agent
@@ -24,8 +26,9 @@ from stream_service.commands import (
     StopListening,
     TellModel,
 )
-from stream_service.engines.journal import BYTES_PER_MS
-from stream_service.engines.port import Post
+from stream_service.engines.journal import BYTES_PER_MS, MOST_BYTES, PRE_ROLL_BYTES
+from stream_service.engines.port import FromVendor, Post, Several
+from stream_service.engines.uplink import Uplink
 from stream_service.engines.vendor_session import VendorSession
 from stream_service.events import (
     AgentAudioStarted,
@@ -47,6 +50,7 @@ from stream_service.wire import twilio_media
 
 log = logging.getLogger(__name__)
 
+MOST_WORDS = 500  # messages that wait together; more than a response has
 LOGGED_BYTES = 2_000  # of an event, at level debug; audio is not among them
 SESSION_SECONDS = 50 * 60  # OpenAI ends a session at 60 minutes; it is replaced before that, in a quiet moment
 
@@ -74,6 +78,7 @@ class RealtimeEngine(VendorSession):
             service="openai",
             url=f"{settings.openai_realtime_url}?{query}",
             headers=lambda: [f"Authorization: Bearer {settings.openai_api_key}"],
+            uplink=Uplink(wire.APPEND_PREFIX, wire.APPEND_SUFFIX, False, PRE_ROLL_BYTES, MOST_BYTES, self._other),
             pump=pump,
             pool=pool,
             post=post,
@@ -86,10 +91,16 @@ class RealtimeEngine(VendorSession):
         self._carrier = carrier
         self._stream_sid = stream_sid
         self._media_prefix = twilio_media.media_prefix(stream_sid)
+        self._mark_prefix = twilio_media.mark_prefix(stream_sid)
+        self._lock = threading.Lock()  # between the pump's thread and the call's
+        self._epoch = 0  # of the session whose messages come
+        self._words: Several | None = None  # on their way to the call's thread
         self._post = post
         self._clock = clock
+        self._transcripts: Counter[str] = Counter()  # what writing down the caller's words is billed by
         self._ends: dict[str, int] = {}  # where utterances ended whose words are not known yet
         self._sounding = ""  # the response whose audio was sent last
+        self._heard_of_it = False  # the newest event but words was some of its audio
         self._polite = True  # the bot falls silent when the caller speaks
         self._over_bot: deque[bool] = deque(maxlen=16)  # for each time the caller began to speak: over the bot?
         self._dropped: set[str] = set()  # responses of which no more is to be heard
@@ -97,33 +108,50 @@ class RealtimeEngine(VendorSession):
 
     # --- audio, on the pump's thread ---
 
-    def uplink(self, message: bytes) -> bool:
-        payload = twilio_media.caller_audio(message)
-        if payload is None:
+    def _other(self, message: bytes) -> bool:
+        """Marks behind the model's audio are noted here; the session is told of the last one only."""
+        mark = twilio_media.returned_mark(message)
+        if mark is None or not self._playout.owns(mark):
             return False
-        with self._lock:
-            self._journal.append(payload, _size(payload))
-            if self._feeding:
-                self._feeding.send_audio(wire.APPEND_PREFIX + payload + wire.APPEND_SUFFIX)
-        return True
+        return not self._playout.reached(mark)
 
     def _downlink(self, message: bytes) -> bool:
         found = wire.audio_delta(message)
         if found is None:
-            if wire.is_speech_started(message):
-                self._fall_silent()
-            return False
+            return self._event(message)
         payload, item, response = found
         with self._lock:
             if response in self._dropped:
                 return True
-            self._sounding = response
-            mark, first = self._playout.sent(item, response, _size(payload), self._clock())
-            self._carrier.send_audio(self._media_prefix + payload + twilio_media.MEDIA_SUFFIX)
-            self._carrier.send_text(twilio_media.mark(self._stream_sid, mark))
+            self._sounding, self._heard_of_it = response, True
+            size = len(payload) * 3 // 4 - payload.count(b"=", -2)
+            mark, first = self._playout.sent(item, response, size, self._clock())
+            self._carrier.send_audio(
+                self._media_prefix + payload + twilio_media.MEDIA_SUFFIX,
+                then=self._mark_prefix + mark.encode() + twilio_media.MARK_SUFFIX,
+            )
         if first:
             self._post(AgentAudioStarted(response, item))
         return True
+
+    def _event(self, message: bytes) -> bool:
+        """What is no audio goes to the call's thread; words wait there until it wakes for something else.
+
+        But not the first of a response that has made no sound: when they come is of interest.
+        """
+        if self._heard_of_it and wire.is_words(message):
+            with self._lock:
+                if self._words is not None and len(self._words.payloads) < MOST_WORDS:
+                    self._words.payloads.append(message)
+                    return True
+                words = self._words = Several([message])
+            self._post(FromVendor(self._epoch, words, urgent=False))
+            return True
+        self._words = None  # what is said from here on comes after this
+        self._heard_of_it = False
+        if wire.is_speech_started(message):
+            self._fall_silent()
+        return False
 
     def _fall_silent(self) -> None:
         """The caller speaks: silence the bot at once, and have the model forget what was not heard.
@@ -147,8 +175,29 @@ class RealtimeEngine(VendorSession):
     # --- the vendor's news, on the call's thread ---
 
     def _begin(self, link: Link) -> None:
+        self._epoch, self._words = self._vendor.epoch, None
         link.route = self._downlink
         link.release()
+
+    def receive(self, news: FromVendor, now: float) -> Sequence[Event]:
+        if not isinstance(news.news, Several):
+            return super().receive(news, now)
+        with self._lock:
+            if self._words is news.news:
+                self._words = None
+        return self._said(news.news.payloads, now) if news.epoch == self._vendor.epoch else []
+
+    def _said(self, payloads: Sequence[bytes], now: float) -> Sequence[Event]:
+        """The next words of what the model says; those of one item as one."""
+        said: list[Event] = []
+        for payload in payloads:
+            for event in self._tried(payload, now):
+                last = said[-1] if said else None
+                if isinstance(event, AgentWords) and isinstance(last, AgentWords) and last.item == event.item:
+                    said[-1] = replace(last, text=last.text + event.text)
+                else:
+                    said.append(event)
+        return said
 
     def _read(self, payload: bytes, now: float) -> Sequence[Event]:
         if log.isEnabledFor(logging.DEBUG):
@@ -163,15 +212,14 @@ class RealtimeEngine(VendorSession):
             case wire.SessionUpdated():
                 return self._ready(now)
             case wire.SpeechStarted(ms):
-                with self._lock:
-                    self._journal.need_from(self._base + ms * BYTES_PER_MS)
+                self.uplink.need_from(self._base + ms * BYTES_PER_MS)
                 return [CallerStarted(self._over_bot.popleft() if self._over_bot else None)]
             case wire.SpeechStopped(ms, item):
                 self._ends[item] = self._base + ms * BYTES_PER_MS
                 return [CallerStopped(item, now - wire.SILENCE_MS / 1000)]
-            case wire.CallerTranscript(item, text):
-                with self._lock:
-                    self._journal.settled(self._ends.pop(item, self._journal.position))
+            case wire.CallerTranscript(item, text, usage):
+                self._transcripts.update(usage)
+                self.uplink.settled(self._ends.pop(item, self.uplink.position))
                 return [CallerSaid(text, item=item)]
             case wire.ResponseCreated(response):
                 return [ResponseStarted(response)]
@@ -202,16 +250,12 @@ class RealtimeEngine(VendorSession):
     def _ready(self, now: float) -> Sequence[Event]:
         """The session is set up: it is told what was said, then it listens."""
         link = self._vendor.link
-        if link is None or self._feeding is not None:
+        if link is None or self.uplink.attached:
             return []
         self._renew_at = now + SESSION_SECONDS
         for role, text in self._transcript.remembered():
             self._send(wire.message_item("assistant" if role == "agent" else "user", text))
         return self._feed(link)
-
-    def _replay(self, link: Link, kept: Sequence[bytes]) -> None:
-        for payload in kept:
-            link.send_audio(wire.APPEND_PREFIX + payload + wire.APPEND_SUFFIX)
 
     def _forget(self) -> None:
         self._renew_at = None
@@ -245,21 +289,13 @@ class RealtimeEngine(VendorSession):
                 return False
         return True
 
+    def spent(self) -> Mapping[str, int]:
+        return self._transcripts
+
     def close(self) -> None:
         self._stop_feeding()
         self._vendor.close()
 
-    def _stop_feeding(self) -> None:
-        with self._lock:
-            if self._feeding:
-                self._journal.need_from(self._journal.position)  # what nobody hears now, the next session does
-            self._feeding = None
-
     def _send(self, event: bytes) -> None:
         if self._vendor.link:
             self._vendor.link.send_text(event)
-
-
-def _size(payload: bytes) -> int:
-    """How many bytes a base64 payload stands for."""
-    return len(payload) * 3 // 4 - payload[-2:].count(b"=")

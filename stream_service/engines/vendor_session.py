@@ -4,14 +4,13 @@ Whatever a vendor's messages mean is the engine's own business. Everything but `
 """
 
 import logging
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 from callbot.errors import RemoteError
-from stream_service.engines.journal import Journal
 from stream_service.engines.port import FromVendor, Post, VendorOpened, VendorRefused
+from stream_service.engines.uplink import Uplink
 from stream_service.engines.vendor import VendorConnection
 from stream_service.events import EngineFailed, EngineLost, EngineReady, Event
 from stream_service.limits import Lost
@@ -27,19 +26,29 @@ class VendorSession(ABC):
     """One call's sessions with a vendor, one after the other."""
 
     def __init__(
-        self, *, service: str, url: str, headers: Callable[[], list[str]], pump: Pump, pool: Executor, post: Post
+        self,
+        *,
+        service: str,
+        url: str,
+        headers: Callable[[], list[str]],
+        uplink: Uplink,
+        pump: Pump,
+        pool: Executor,
+        post: Post,
     ) -> None:
+        self.uplink = uplink
         self._service = service
         self._vendor = VendorConnection(service=service, url=url, headers=headers, pump=pump, pool=pool, post=post)
-        self._lock = threading.Lock()  # between the pump's thread and the rest
-        self._journal = Journal()
-        self._feeding: Link | None = None  # where audio goes now
-        self._base = 0  # the journal's position at which the vendor's clock reads zero
+        self._base = 0  # the caller's position at which the vendor's clock reads zero
         self._setup_due: float | None = None
         self._ready_before = False
 
+    @property
+    def settled(self) -> bool:
+        return self.uplink.attached
+
     def start(self) -> None:
-        self._journal.need_from(0)
+        self.uplink.need_from(0)
         self._vendor.open(0.0)
 
     def receive(self, news: FromVendor, now: float) -> Sequence[Event]:
@@ -57,11 +66,15 @@ class VendorSession(ABC):
             case Lost(reason=reason):
                 return self._again(RemoteError(self._service, reason, retryable=True, code=reason), now)
             case Text(payload):
-                try:
-                    return self._read(payload, now)
-                except RemoteError as error:  # one odd message is no reason to give a good session up
-                    log.warning("ignored: %s", error)
+                return self._tried(payload, now)
         return []
+
+    def _tried(self, payload: bytes, now: float) -> Sequence[Event]:
+        try:
+            return self._read(payload, now)
+        except RemoteError as error:  # one odd message is no reason to give a good session up
+            log.warning("ignored: %s", error)
+            return []
 
     def tick(self, now: float) -> Sequence[Event]:
         self._vendor.tick(now)
@@ -72,16 +85,14 @@ class VendorSession(ABC):
     def _feed(self, link: Link) -> Sequence[Event]:
         """The session takes audio: what was kept first, then what comes."""
         self._setup_due = None
-        with self._lock:
-            self._base, kept = self._journal.replay()
-            self._replay(link, kept)
-            self._feeding = link
+        self._base = self.uplink.attach(*link.inlet)
+        link.flush_later()
         resumed, self._ready_before = self._ready_before, True
         return [EngineReady(resumed)]
 
     def _again(self, error: RemoteError, now: float) -> Sequence[Event]:
         """The session is over; open another, unless that could not help or has been tried often enough."""
-        was_ready = self._feeding is not None
+        was_ready = self.uplink.attached
         self._stop_feeding()
         self._setup_due = None
         self._forget()
@@ -91,10 +102,9 @@ class VendorSession(ABC):
         return [EngineFailed(error.code, error.retryable)]
 
     def _stop_feeding(self) -> None:
-        with self._lock:
-            if self._feeding:
-                self._journal.need_from(self._journal.position)  # what nobody hears now, the next session does
-            self._feeding = None
+        if self.uplink.attached:
+            self.uplink.detach()
+            self.uplink.need_from(self.uplink.position)  # what nobody hears now, the next session does
 
     @abstractmethod
     def _begin(self, link: Link) -> None:
@@ -103,10 +113,6 @@ class VendorSession(ABC):
     @abstractmethod
     def _read(self, payload: bytes, now: float) -> Sequence[Event]:
         """What a message of the vendor's means. Raises RemoteError when it cannot be read."""
-
-    @abstractmethod
-    def _replay(self, link: Link, kept: Sequence[bytes]) -> None:
-        """Send chunks of the journal."""
 
     @abstractmethod
     def _forget(self) -> None:

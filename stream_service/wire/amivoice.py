@@ -11,8 +11,9 @@ from callbot.errors import RemoteError
 from stream_service.wire import json_text
 
 END = "e"
+AUDIO = b"p"  # what a binary message with audio begins with; it has no success answer
 # Without it no interim result comes at all; a lower bound, in ms.
-INTERIM_INTERVAL_MS = 300
+INTERIM_INTERVAL_MS = 200
 # Refusals that no second try can mend: the key or the contract is wrong.
 FATAL_ERRORS = ("illegal service authorization", "unsupported audio format")
 FATAL_CODES = frozenset({"-", "+"})

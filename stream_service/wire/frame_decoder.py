@@ -1,11 +1,11 @@
 """The reading side of WebSocket frames (RFC 6455, section 5): one peer's bytes in, whole messages out. No sockets here.
 
-The types of the messages and the writing side are in `stream_service.wire.frames`. The link uses only `Decoder.feed`
-and `Decoder.pull`, so a compiled decoder can take this one's place and be tested against it.
+The types of the messages and the writing side are in `stream_service.wire.frames`. `Decoder` is the compiled one where
+it has been built (`build_codec`), `PythonDecoder` says what it does and is what it is tested against.
 """
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from stream_service.wire.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameError, Message, message
@@ -17,7 +17,7 @@ _PLAIN: Final = frozenset((_FIN | TEXT, _FIN | BINARY))
 _utf8_decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 
-class Decoder:
+class PythonDecoder:
     """One peer's byte stream, cut into messages. Nothing is decoded before it is asked for, so who stops asking holds.
 
     At most `max_message` bytes of an unfinished message are kept; what was fed and not yet pulled comes on top.
@@ -118,11 +118,6 @@ class Decoder:
             if not length and self._fin:
                 return self._finish_message()
 
-    def __iter__(self) -> Iterator[Message]:
-        """The messages that are complete by now, typed. Raises FrameError as `pull` does, and for a bad close frame."""
-        while (pulled := self.pull()) is not None:
-            yield message(*pulled)
-
     def _check_first(self, first: int, length: int) -> bool:
         """Whether the frame with this header is a whole message by itself (a control frame always is)."""
         opcode = first & 0xF
@@ -175,6 +170,12 @@ class Decoder:
         return opcode, payload
 
 
+def messages(decoder: "Decoder") -> Iterator[Message]:
+    """The messages that are complete by now, typed. Raises FrameError as `pull` does, and for a bad close frame."""
+    while (pulled := decoder.pull()) is not None:
+        yield message(*pulled)
+
+
 def _extended_length(field: bytes) -> int:
     length = int.from_bytes(field, "big")
     if length < 126 or (len(field) == 8 and not 1 << 16 <= length < 1 << 63):
@@ -187,3 +188,17 @@ def _decode_utf8(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: boo
         decoder.decode(piece, final)
     except UnicodeDecodeError as error:
         raise FrameError(1007, "text is not UTF-8") from error
+
+
+# Bytes from a plain socket into a decoder, where both steps are compiled into one: their number, 0 at the end of the
+# connection, None when there are none. Raises OSError.
+receive: "Callable[[int, Decoder], int | None] | None"
+
+try:
+    from stream_service.wire import _codec
+    from stream_service.wire._codec import Decoder as Decoder
+except ImportError:  # it has not been built
+    Decoder = PythonDecoder  # type: ignore[misc, assignment]  # all of its interface that is used
+    receive = None
+else:
+    receive = _codec.receive

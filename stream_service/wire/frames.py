@@ -4,6 +4,7 @@ Reading frames is `stream_service.wire.frame_decoder`. What a message means, whe
 belong to `stream_service.link`.
 """
 
+import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,7 @@ PING: Final = 0x9
 PONG: Final = 0xA
 
 _FIN: Final = 0x80
+TEXT_FRAME: Final = _FIN | TEXT  # the first byte of a whole text message in one frame
 _MASKED: Final = 0x80
 _NO_STATUS: Final = 1005  # RFC 6455, section 7.4.1: stands for a close frame without a code, is never sent
 
@@ -85,19 +87,19 @@ def message(opcode: int, payload: bytes) -> Message:
 
 def encode_text(payload: bytes, mask: bool) -> bytes:
     """One text message as one frame. The payload must be UTF-8; clients mask, servers must not (section 5.1)."""
-    return _encode(_FIN | TEXT, payload, mask)
+    return encode(TEXT_FRAME, payload, mask)
 
 
 def encode_binary(payload: bytes, mask: bool) -> bytes:
     """One binary message as one frame."""
-    return _encode(_FIN | BINARY, payload, mask)
+    return encode(_FIN | BINARY, payload, mask)
 
 
 def encode_control(opcode: int, payload: bytes, mask: bool) -> bytes:
     """A ping, pong or close frame. Raises ValueError for more than the 125 bytes such a frame may carry."""
     if len(payload) > 125:
         raise ValueError(f"a control frame carries at most 125 bytes, not {len(payload)}")
-    return _encode(_FIN | opcode, payload, mask)
+    return encode(_FIN | opcode, payload, mask)
 
 
 def encode_close(code: int, reason: str, mask: bool) -> bytes:
@@ -131,19 +133,26 @@ def _header(first: int, length: int, mask_bit: int) -> bytes:
     return bytes((first, 127 | mask_bit)) + length.to_bytes(8, "big")
 
 
-def _encode(first: int, payload: bytes, mask: bool) -> bytes:
+def python_encode(first: int, payload: bytes, mask: bool, /) -> bytes:
+    """A frame with this first byte; `encode` is the same, compiled where that has been built (`build_codec`)."""
     length = len(payload)
+    tabled = first == _FIN | TEXT and length < _TABLED
     if not mask:
-        if first == _FIN | TEXT and length < _TABLED:
-            return _TEXT_HEADERS[length] + payload
-        return _header(first, length, 0) + payload
+        return (_TEXT_HEADERS[length] if tabled else _header(first, length, 0)) + payload
     key = fresh_mask()
-    if first == _FIN | TEXT and length < _TABLED:
-        return b"".join((_MASKED_TEXT_HEADERS[length], key, apply_mask(payload, key)))
-    return b"".join((_header(first, length, _MASKED), key, apply_mask(payload, key)))
+    head = _MASKED_TEXT_HEADERS[length] if tabled else _header(first, length, _MASKED)
+    return b"".join((head, key, apply_mask(payload, key)))
 
 
 # Audio messages are a few hundred bytes long, so their headers are there already.
 _TABLED: Final = 1024
 _TEXT_HEADERS: Final = [_header(_FIN | TEXT, length, 0) for length in range(_TABLED)]
 _MASKED_TEXT_HEADERS: Final = [_header(_FIN | TEXT, length, _MASKED) for length in range(_TABLED)]
+
+try:
+    from stream_service.wire import _codec
+except ImportError:  # it has not been built
+    encode = python_encode
+else:
+    encode = _codec.encode
+    os.register_at_fork(after_in_child=_codec.forget_masks)  # two workers must not mask with the same supply

@@ -12,6 +12,7 @@ from typing import Any
 
 from callbot.errors import RemoteError
 from stream_service.events import ToolCall
+from stream_service.wire import openai_usage
 from stream_service.wire.json_text import text
 
 SILENCE_MS = 500  # after which an utterance counts as over; `speech_stopped` comes so much after the last word
@@ -30,6 +31,7 @@ FATAL_ERRORS = frozenset(
 )
 _DELTA_TYPE = b'"response.output_audio.delta"'  # with its quotes: inside a text they would be escaped
 _DELTA = re.compile(rb'"delta"\s*:\s*"([A-Za-z0-9+/]*={0,2})"')
+_WORDS_COMPACT = b'{"type":"response.output_audio_transcript.delta"'
 _SHORT_EVENT = 1_000  # bytes; audio and words are elsewhere
 _ITEM = re.compile(rb'"item_id"\s*:\s*"([^"\\]+)"')
 _RESPONSE = re.compile(rb'"response_id"\s*:\s*"([^"\\]+)"')
@@ -62,6 +64,7 @@ class CallerTranscript:
 
     item: str
     text: str
+    usage: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +114,22 @@ ServerEvent = (
 )
 
 
-def audio_delta(message: bytes) -> tuple[bytes, str, str] | None:
-    """`(base64 payload, item id, response id)` of an audio delta; None for any other message. The hot path."""
+def find_audio_delta(message: bytes, /) -> tuple[bytes, str, str] | None:
+    """`(base64 payload, item id, response id)` of an audio delta; None for any other message.
+
+    The hot path; `audio_delta` is the same, compiled where that has been built (`build_codec`).
+    """
     if _DELTA_TYPE not in message[:400] and _DELTA_TYPE not in message[-400:]:
         return None
     payload, item, response = _DELTA.search(message), _ITEM.search(message), _RESPONSE.search(message)
     if not (payload and item and response):
         return None
     return payload.group(1), item.group(1).decode("utf-8", "replace"), response.group(1).decode("utf-8", "replace")
+
+
+def is_words(message: bytes) -> bool:
+    """Whether this event surely is the next words of what the model says; a form that OpenAI does not use is not."""
+    return message.startswith(_WORDS_COMPACT)
 
 
 def is_speech_started(message: bytes) -> bool:
@@ -146,7 +157,8 @@ def _event(kind: str, fields: Mapping[str, Any]) -> ServerEvent | None:
         case "input_audio_buffer.speech_stopped":
             return SpeechStopped(int(fields["audio_end_ms"]), text(fields["item_id"]))
         case "conversation.item.input_audio_transcription.completed":
-            return CallerTranscript(text(fields["item_id"]), text(fields["transcript"]).strip())
+            usage = openai_usage.of_transcript(fields.get("usage") or {})
+            return CallerTranscript(text(fields["item_id"]), text(fields["transcript"]).strip(), usage)
         case "conversation.item.input_audio_transcription.failed":
             return CallerTranscript(text(fields["item_id"]), "")
         case "response.created":
@@ -178,7 +190,7 @@ def _done(response: Mapping[str, Any]) -> ResponseDone:
         status=text(response.get("status") or ""),
         code=text(error.get("code") or error.get("type") or details.get("reason") or ""),
         tool_calls=calls,
-        usage={k: v for k in ("input_tokens", "output_tokens") if isinstance(v := usage.get(k), int)},
+        usage=openai_usage.of_response(usage),
     )
 
 
@@ -251,3 +263,9 @@ def delete_item(item_id: str) -> bytes:
 
 def _event_text(kind: str, **fields: Any) -> bytes:
     return json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+try:
+    from stream_service.wire._codec import audio_delta as audio_delta
+except ImportError:  # it has not been built
+    audio_delta = find_audio_delta

@@ -14,9 +14,11 @@ from callbot.errors import RemoteError
 from stream_service.events import Digit, PlaybackReached, StreamStopped
 from stream_service.wire.json_text import text
 
-MEDIA_SUFFIX = b'"}}'
+MEDIA_SUFFIX = MARK_SUFFIX = b'"}}'
 _MEDIA_COMPACT = b'{"event":"media"'
 _PAYLOAD_COMPACT = b'"payload":"'
+_MARK_COMPACT = b'{"event":"mark"'
+_NAME_COMPACT = b'"name":"'
 _IS_MEDIA = re.compile(rb'"event"\s*:\s*"media"')
 _PAYLOAD = re.compile(rb'"payload"\s*:\s*"([A-Za-z0-9+/]*={0,2})"')
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
@@ -33,11 +35,11 @@ class StreamStarted:
     parameters: Mapping[str, str]
 
 
-def caller_audio(message: bytes) -> bytes | None:
+def find_caller_audio(message: bytes, /) -> bytes | None:
     """The base64 payload of a `media` message, as it came; None for any other message.
 
     This is the hot path (50 messages a second for each call), so it reads no JSON where Twilio's own compact form
-    allows that.
+    allows that. `caller_audio` is the same, compiled where that has been built (`build_codec`).
     """
     if message.startswith(_MEDIA_COMPACT):
         start = message.find(_PAYLOAD_COMPACT)
@@ -49,6 +51,15 @@ def caller_audio(message: bytes) -> bytes | None:
         found = _PAYLOAD.search(message)
         return found.group(1) if found else None
     return None
+
+
+def returned_mark(message: bytes) -> str | None:
+    """The name in a `mark` message of Twilio's own compact form; None for any other, and for one that is escaped."""
+    if not message.startswith(_MARK_COMPACT):
+        return None
+    start = message.rfind(_NAME_COMPACT) + len(_NAME_COMPACT)
+    name = message[start : message.find(b'"', start)]
+    return name.decode() if start > len(_MARK_COMPACT) and name.replace(b"-", b"").isalnum() else None
 
 
 def decode(message: bytes) -> StreamStarted | Digit | PlaybackReached | StreamStopped | None:
@@ -86,6 +97,11 @@ def mark(stream_sid: str, name: str) -> bytes:
     return _compact({"event": "mark", "streamSid": stream_sid, "mark": {"name": name}})
 
 
+def mark_prefix(stream_sid: str) -> bytes:
+    """What stands before the name in a mark; `MARK_SUFFIX` stands behind it. For names without special characters."""
+    return mark(stream_sid, "")[: -len(MARK_SUFFIX)]
+
+
 def clear(stream_sid: str) -> bytes:
     """Drop the audio that Twilio has buffered; all pending marks come back at once."""
     return _compact({"event": "clear", "streamSid": stream_sid})
@@ -99,3 +115,9 @@ def _key(digit: object) -> str:
     if digit not in _KEYS:
         raise ValueError("not a key of a telephone")
     return text(digit)
+
+
+try:
+    from stream_service.wire._codec import caller_audio as caller_audio
+except ImportError:  # it has not been built
+    caller_audio = find_caller_audio

@@ -72,43 +72,69 @@ def test_a_request_is_tied_to_its_trace_and_the_next_one_is_not(
 
 
 def test_an_event_of_a_calls_life_is_one_line(lines: Read) -> None:
-    logs.event(log, "first words", call_sid="CA1", turn=3, latency_ms=812.5, first_token_ms=None, tokensIn=7)
+    logs.event(log, "turn answered", call_sid="CA1", turn=3, first_token_ms=812.5, transcript_ms=None, heardMs=7)
     (line,) = lines()
     assert (line["severity"], line["message"], line["event"], line["callSid"]) == (
         "INFO",
-        "first words",
-        "first words",
+        "turn answered",
+        "turn answered",
         "CA1",
     )
-    assert (line["turn"], line["latencyMs"], line["tokensIn"]) == (3, 812.5, 7)
-    assert "firstTokenMs" not in line
+    assert (line["turn"], line["firstTokenMs"], line["heardMs"]) == (3, 812.5, 7)
+    assert "transcriptMs" not in line
+
+
+def test_an_event_of_no_call_has_no_id(lines: Read) -> None:
+    logs.event(log, "stream refused", call_sid="", severity="WARNING", reason="no ticket")
+    assert "callSid" not in lines()[0]
+
+
+def test_an_event_comes_with_its_stack_when_asked_for(lines: Read) -> None:
+    try:
+        raise KeyError("a mistake")
+    except KeyError:
+        logs.event(log, "relay failed", call_sid="CA1", severity="ERROR", stack=True, engine="amivoice")
+    (line,) = lines()
+    assert (line["severity"], line["event"], line["engine"]) == ("ERROR", "relay failed", "amivoice")
+    assert "KeyError: 'a mistake'" in line["stack_trace"]
 
 
 @pytest.mark.parametrize("field", ["text", "words", "transcript", "to", "from_", "number", "message", "greeting"])
-def test_an_event_has_no_field_for_what_is_private(field: str) -> None:
-    with pytest.raises(ValueError, match="not fields of an event"):
-        logs.event(log, "x", call_sid="CA1", **{field: "こんにちは"})  # type: ignore[arg-type]  # the name is the test
+def test_no_event_has_a_field_for_what_is_private(field: str) -> None:
+    for name in logs.EVENTS:
+        with pytest.raises(ValueError, match="not fields of"):
+            logs.event(log, name, call_sid="CA1", **{field: "こんにちは"})  # type: ignore[arg-type]  # the name is the test
 
 
-def event_fields(path: Path) -> set[str]:
-    """The fields that a source file gives to `logs.event(…)`, or to the sessions' `Note(name, {…})`."""
-    fields: set[str] = set()
+def test_an_event_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="not an event: stream oponed"):
+        logs.event(log, "stream oponed", call_sid="CA1")
+
+
+def events_told(path: Path) -> Iterator[tuple[str, set[str]]]:
+    """The events that a source file gives to `logs.event(…)`, or to the sessions' `Note(name, {…})`, with fields."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:
-            case ast.Call(func=ast.Attribute(value=ast.Name("logs"), attr="event"), keywords=keywords):
-                fields.update(keyword.arg for keyword in keywords if keyword.arg)
-            case ast.Call(func=ast.Name("Note"), args=[_, ast.Dict(keys=keys), *_]):
-                fields.update(str(key.value) for key in keys if isinstance(key, ast.Constant))
-    return fields - {"call_sid", "severity"}
+            case ast.Call(func=ast.Attribute(value=ast.Name("logs"), attr="event"), args=args, keywords=keywords):
+                given = {keyword.arg for keyword in keywords if keyword.arg} - {"call_sid", "severity", "stack"}
+            case ast.Call(func=ast.Name("Note"), args=[_, ast.Dict(keys=keys), *_] as args):
+                given = {key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+            case ast.Call(func=ast.Name("Note"), args=args):
+                given = set()
+            case _:
+                continue
+        for argument in args:
+            if isinstance(argument, ast.Constant) and argument.value not in logging.getLevelNamesMapping():
+                yield str(argument.value), given
 
 
-def test_every_event_of_the_product_keeps_to_the_fields(lines: Read) -> None:
+def test_every_event_of_the_product_is_known_and_every_known_one_is_told(lines: Read) -> None:
     root = Path(__file__).parents[2]
     sources = [path for part in ("functions", "stream_service") for path in (root / part).rglob("*.py")]
-    used = {field for path in sources for field in event_fields(path)}
-    assert {"reason", "engine"} <= used
-    for field in used:
-        logs.event(log, "x", call_sid="CA1", **{field: 1})  # type: ignore[arg-type]  # the name is the test
+    told = [event for path in sources for event in events_told(path)]
+    for name, fields in told:
+        logs.event(log, name, call_sid="CA1", **dict.fromkeys(fields, 1))  # type: ignore[arg-type]  # any value will do
+    assert {name for name, _ in told} == set(logs.EVENTS)
 
 
 def a_hundred_ways_to_leak(value: str) -> None:
@@ -118,7 +144,7 @@ def a_hundred_ways_to_leak(value: str) -> None:
     log.error(
         "failed", extra={"callSid": "CA1", "nested": {"to": [value, (value,)], value: 1}, "object": Exception(value)}
     )
-    logs.event(log, "call ended", call_sid="CA1", reason=f"no answer from {value}.")
+    logs.event(log, "call ended", call_sid="CA1", end_reason=f"no answer from {value}.")
     try:
         raise ValueError(value)
     except ValueError:

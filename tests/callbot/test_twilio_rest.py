@@ -4,8 +4,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -162,3 +164,62 @@ def test_the_library_is_imported_with_the_first_request_only():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+class _Counting(BaseHTTPRequestHandler):
+    """Answers whatever is asked and counts connections; its server has the list of both."""
+
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
+        body = b"{}" if self.command == "POST" else b""
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_HEAD = do_POST = _answer  # noqa: N815  # the base class's names
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_connection_is_open_when_the_first_words_are_to_be_spoken():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Counting)
+    server.connections, server.asked = 0, []
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        rest = TwilioRest(settings(TWILIO_API_URL=f"http://127.0.0.1:{server.server_port}"))
+        assert rest.is_cold
+        rest.warm_up()
+        assert not rest.is_cold
+        rest.update_twiml(CALL_SID, "<Response/>")
+    finally:
+        server.shutdown()
+        server.server_close()
+    (method, path, key), (update, _, _) = server.asked
+    assert (method, path, key, update) == ("HEAD", "/", "", "POST")  # nobody signs in only to open a connection
+    assert server.connections == 1
+
+
+def test_a_way_that_cannot_be_opened_is_found_out_by_the_first_words():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    rest = TwilioRest(settings(TWILIO_API_URL=f"http://127.0.0.1:{port}"))
+    rest.warm_up()
+    with pytest.raises(RemoteError):
+        rest.update_twiml(CALL_SID, "<Response/>")
+
+
+def test_a_connection_that_was_not_used_for_long_is_opened_anew(monkeypatch, rest):
+    rest.update_twiml(CALL_SID, "<Response/>")
+    assert not rest.is_cold
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + twilio_rest._COLD_SECONDS + 1)
+    assert rest.is_cold

@@ -42,19 +42,19 @@ def request(body: bytes, query: str = "", headers: object = None, content_type: 
     return Request(environ)
 
 
-def signed(form: dict[str, str], query: str = "", path: str = "/twiml", token: str = TOKEN, **more: str) -> Request:
-    url = FUNCTIONS_URL + path + (f"?{query}" if query else "")
+def signed(form: dict[str, str], query: str = "", name: str = "twiml", token: str = TOKEN, **more: str) -> Request:
+    url = f"{FUNCTIONS_URL}/{name}" + (f"?{query}" if query else "")
     return request(urlencode(form).encode(), query, {"X-Twilio-Signature": signature(url, form, token)} | more)
 
 
-def read(req: Request, path: str = "/twiml", with_settings=SETTINGS) -> Webhook:
+def read(req: Request, name: str = "twiml", with_settings=SETTINGS) -> Webhook:
     with Flask("test").app_context():
-        return verified(req, path, with_settings)
+        return verified(req, name, with_settings)
 
 
-def refused(req: Request, path: str = "/twiml", with_settings=SETTINGS) -> None:
+def refused(req: Request, name: str = "twiml", with_settings=SETTINGS) -> None:
     with pytest.raises(RefusedError):
-        read(req, path, with_settings)
+        read(req, name, with_settings)
 
 
 # -- genuine -----------------------------------------------------------------------------------------------------------
@@ -120,8 +120,8 @@ def test_two_signatures():
 
 
 def test_the_signature_of_another_path():
-    refused(signed(FORM, path="/call-flow"))
-    refused(signed(FORM), path="/incoming-call")
+    refused(signed(FORM, name="call-flow"))
+    refused(signed(FORM), name="incoming-call")
 
 
 def test_the_signature_of_a_stream():

@@ -80,6 +80,10 @@ class System(Deployment):
         lines = [json.loads(line) for line in list(self.log) if line.startswith("{")]
         return [line for line in lines if line.get("callSid") == sid]
 
+    def told(self, sid: str, event: str) -> dict[str, Any]:
+        """The first line that tells this event of this call, once it is there."""
+        return until(lambda: next((line for line in self.events(sid) if line.get("event") == event), None))
+
 
 def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
     """What `condition` gives once it is true. For what other processes do; AssertionError after `seconds`."""

@@ -24,6 +24,13 @@ SORRY = "申し訳ありません"
 GOODBYE = "それでは失礼いたします。"
 
 
+def failure(system: System, sid: str) -> tuple[str, str, str, bool]:
+    """Which vendor did not do what, as the log tells it."""
+    line = system.told(sid, "vendor failed")
+    assert line["severity"] == "ERROR"
+    return line["service"], line["what"], line["code"], line["retryable"]
+
+
 @pytest.mark.parametrize("engine", ["amivoice", "realtime"])
 def test_the_caller_hangs_up_during_the_greeting(system: System, engine: str) -> None:
     call = system.dial(engine, Wait(0.8), HangUp())
@@ -44,6 +51,7 @@ def test_amivoice_refuses_the_key(system: System) -> None:
     assert SORRY in words(report)
     assert words(report).endswith(GOODBYE)
     assert system.ended(call.sid)["endReason"].startswith("amivoice")
+    assert failure(system, call.sid) == ("amivoice", "session", "s refused", False)
 
 
 def test_amivoice_drops_in_mid_utterance_and_nothing_is_lost_or_heard_twice(system: System) -> None:
@@ -55,13 +63,15 @@ def test_amivoice_drops_in_mid_utterance_and_nothing_is_lost_or_heard_twice(syst
     caller_turns = [turn["text"] for turn in system.ended(call.sid)["turns"] if turn["role"] == "caller"]
     assert [text.rstrip("。") for text in caller_turns] == [system.vendors.library["long-story"].text.rstrip("。")]
     assert len(system.amivoice.sessions) == before + 2
+    assert system.told(call.sid, "engine lost")["engine"] == "amivoice"
 
 
 @pytest.mark.parametrize(
     "fault", [CleanCut(after_chars=4), StreamError(after_chars=4), Stall(after_chars=0, seconds=30)]
 )
 def test_a_chat_that_fails_is_apologised_for_and_can_be_asked_again(system: System, fault: object) -> None:
-    system.openai.faults.next(fault)
+    # An answer begun on an interim result that fails is asked for again, and the caller never knows.
+    system.openai.faults.next(*([fault] if isinstance(fault, Stall) else [fault, fault]))
     call = system.dial(
         "amivoice", Listen(), system.says("price"), Listen(until_quiet=2.5), system.says("price"), Listen(), HangUp()
     )
@@ -72,6 +82,7 @@ def test_a_chat_that_fails_is_apologised_for_and_can_be_asked_again(system: Syst
     assert report.longest_unexplained_silence <= 3.0
     failed = [turn["failed"] for turn in system.ended(call.sid)["turns"] if turn["failed"]]
     assert len(failed) == 1
+    assert failure(system, call.sid) == ("openai-chat", "answer", failed[0], True)
 
 
 def test_realtime_drops_and_comes_back_with_the_conversation(system: System) -> None:
@@ -114,6 +125,7 @@ def test_an_exhausted_quota_ends_the_call_politely(system: System) -> None:
     assert SORRY in words(report)
     assert report.ended_by == "bot"
     assert system.ended(call.sid)["endReason"] == "openai: insufficient_quota"
+    assert failure(system, call.sid) == ("openai-realtime", "session", "insufficient_quota", False)
 
 
 def test_realtime_refuses_the_key(system: System) -> None:
@@ -238,6 +250,8 @@ def test_a_store_that_is_down_is_not_heard_and_gets_everything_later(system: Sys
     record = system.ended(call.sid)
     assert record["endReason"] == ASKED_TO_END
     assert any("お子様は半額" in turn["text"] for turn in record["turns"])
+    assert system.told(call.sid, "store down")["severity"] == "ERROR"
+    assert system.told(call.sid, "store back")["severity"] == "INFO"
     assert report.longest_unexplained_silence <= 3.0
 
 

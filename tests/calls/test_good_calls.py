@@ -1,14 +1,28 @@
 """Calls on a good day, whole and over real sockets: both engines, inbound and outbound, one and several at once."""
 
+from typing import Any
+
 from emulator.twilio import Caller, CallReport, HangUp, Hear, Interrupt, Listen, Press, StayUntilEnd
 from emulator.vendors import AMIVOICE_NUMBER, REALTIME_NUMBER
-from tests.calls.system import CALLEE, CALLER, OPERATOR, System
+from tests.calls.system import CALLEE, CALLER, OPERATOR, System, until
 
 ASKED_TO_END = "the caller asked to end the call"
 
 
 def words(report: CallReport) -> str:
     return "".join(heard.text for heard in report.heard)
+
+
+def told(system: System, sid: str) -> dict[str, list[dict[str, Any]]]:
+    """What both processes told the log of a call that is over, by event."""
+
+    def events() -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for line in system.events(sid):
+            found.setdefault(line.get("event", ""), []).append(line)
+        return found
+
+    return until(lambda: {"call ended", "call usage"} <= (found := events()).keys() and found)
 
 
 def test_a_caller_talks_with_the_amivoice_engine(system: System) -> None:
@@ -45,11 +59,25 @@ def test_a_caller_talks_with_the_amivoice_engine(system: System) -> None:
     assert "".join(turn["heard"] for turn in record["turns"] if turn["role"] == "agent") in words(report)
     answer = record["turns"][2]["timings"]
     assert answer["speechEnd"] < answer["firstToken"] <= answer["firstSentence"] <= answer["firstWordsOut"]
-    assert answer["firstWordsOut"] < answer["heard"]
+    assert answer["firstWordsOut"] <= answer["delivered"] < answer["heard"]
+    assert answer["asked"] < answer["transcript"]  # begun on an interim result
+    assert record["usage"]["guessesKept"] >= 3
     logged = "\n".join(system.log)
     assert call.sid in logged
     for secret in (CALLER[3:], AMIVOICE_NUMBER[3:], system.trigger_key, "営業時間", "お電話ありがとう"):
         assert secret not in logged
+    events = told(system, call.sid)
+    assert [one["engine"] for one in events["call started"]] == ["amivoice"]
+    assert [(one["engine"], one["resumed"]) for one in events["stream opened"]] == [("amivoice", False)]
+    assert len(events["turn answered"]) == 4
+    for one in events["turn answered"]:
+        assert 0 < one["transcriptMs"] <= one["firstWordsMs"] <= one["deliveredMs"]
+    assert "long silence" not in events
+    (usage,) = events["call usage"]
+    assert usage["recognitionSeconds"] <= usage["seconds"]
+    assert min(usage[name] for name in ("textTokensIn", "textTokensOut", "saidCharacters")) > 0
+    assert "audioTokensIn" not in usage
+    assert [one["endReason"] for one in events["call ended"]] == [ASKED_TO_END]
     heard = [u.recognised for session in system.amivoice.sessions[-1:] for u in session.utterances]
     assert [(r.missing_ms, r.repeated_ms, r.damaged_ms) for r in heard] == [(0, 0, 0)] * 4
 
@@ -77,6 +105,16 @@ def test_a_caller_talks_over_the_realtime_engine_and_asks_it_to_hang_up(system: 
     assert record["endReason"] == ASKED_TO_END
     interrupted = next(turn for turn in record["turns"] if turn["interrupted"])
     assert interrupted["heard"] != interrupted["text"]
+    events = told(system, call.sid)
+    assert {one["engine"] for name in ("call started", "stream opened", "call ended") for one in events[name]} == {
+        "realtime"
+    }
+    assert [one["interrupted"] for one in events["turn answered"] if one["turn"] == interrupted["n"]] == [True]
+    assert all(one["firstWordsMs"] >= 0 for one in events["turn answered"])
+    (usage,) = events["call usage"]
+    assert min(usage[name] for name in ("textTokensIn", "audioTokensOut", "transcriptTokensIn", "seconds")) > 0
+    assert record["usage"]["audioTokensOut"] == usage["audioTokensOut"]
+    assert "saidCharacters" not in usage
     assert abs(len(interrupted["heard"]) - len(cut.text)) <= 3
     assert report.heard[-1].complete, "the goodbye was cut off"
     session = system.openai.sessions[-1]

@@ -1,7 +1,6 @@
 """`/calls`: what operators see, and who is one."""
 
 import base64
-from dataclasses import replace
 from datetime import timedelta
 
 import hypothesis
@@ -11,9 +10,10 @@ from hypothesis import strategies as st
 
 from callbot.calls import Flow, Status, StreamState
 from callbot.errors import StoreError
+from callbot.presentation import LABELS, stages
 from callbot.store_sqlite import SqliteCallStore
 from tests.functions.conftest import Functions
-from tests.functions.scenes import CALL_SID, CALLER, KEY, NOW, OUR_NUMBER, a_call, a_turn, ago
+from tests.functions.scenes import CALL_SID, CALLER, KEY, NOW, OUR_NUMBER, a_call, a_turn
 
 SIDS = [f"CA{n:032x}" for n in range(5)]
 
@@ -96,6 +96,7 @@ def test_a_call_with_its_turns(functions, store):
     assert body["turns"][1]["heard"] == "はい。"
     assert body["turns"][1]["interrupted"] is True
     assert body["turns"][1]["timings"] == {"speechEnd": 100.0, "firstToken": 100.4, "firstWordsOut": 100.9}
+    assert body["turns"][1]["stagesMs"] == {"firstToken": 400, "firstWordsOut": 900}
 
 
 def test_before_the_last_callback_the_stream_services_reason_is_shown(functions, store):
@@ -153,7 +154,8 @@ def test_a_browser_gets_a_page_that_loads_and_runs_nothing(functions, store):
         assert "<img" not in text
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
         assert response.headers["Cache-Control"] == "no-store"
-    assert "0.25 s" in text
+    assert "first token" in text
+    assert "250 ms" in text
     assert f'href="/calls/{CALL_SID}"' in page(functions, "/calls").get_data(as_text=True)
 
 
@@ -206,9 +208,25 @@ def test_no_query_is_an_error_of_ours(limit, before):
     assert 1 <= query.limit <= 100
 
 
-def test_latency_is_shown_from_stage_to_stage():
-    from callbot.presentation import latencies
+def test_the_stages_of_a_turn_are_told_in_ms_after_the_callers_last_word():
+    timings = {"speech_end": 1.0, "transcript": 1.8, "asked": 1.4, "heard": 9.0, "other": 9.0}
+    assert a_turn(timings=timings).stages_ms == {"transcript": 800, "asked": 400, "heard": 8000}
+    assert a_turn(timings={"first_words_out": 2.5}).stages_ms == {}  # a greeting answers nobody
 
-    turn = a_turn(timings={"speech_end": 1.0, "transcript": 1.5, "first_words_out": 2.5, "other": 9.0})
-    assert latencies(turn) == {"transcript": 0.5, "first_words_out": 1.0}
-    assert latencies(replace(turn, timings={}, at=ago(1))) == {}
+
+def test_a_turns_bar_is_its_stages_one_behind_the_other():
+    timings = {"speech_end": 1.0, "transcript": 1.9, "asked": 1.6, "first_words_out": 4.0, "heard": 30.0}
+    bar = stages(a_turn(timings=timings))
+    assert [(stage.name, stage.ms, stage.left, stage.width) for stage in bar] == [
+        ("asked", 600, 0.0, 20.0),
+        ("transcript", 900, 20.0, 10.0),
+        ("first_words_out", 3000, 30.0, 70.0),
+        ("heard", 29000, 100.0, 0.0),
+    ]
+    assert {stage.name for stage in bar} <= LABELS.keys()
+
+
+def test_a_bar_stays_within_its_width_whatever_the_clocks_say():
+    slow = stages(a_turn(timings={"speech_end": 1.0, "first_token": 0.5, "first_words_out": 7.0}))
+    assert [(stage.left, stage.width) for stage in slow] == [(0.0, 0.0), (0.0, 100.0)]
+    assert stages(a_turn(timings={})) == []

@@ -11,14 +11,18 @@ from typing import Any, TypeVar
 from callbot import logs
 from callbot.agents import Agent
 from callbot.calls import Call, EngineName, NextStep, StreamState, Turn
+from callbot.presentation import camel
 from stream_service.commands import (
+    CancelChat,
     Command,
     Finish,
     HandOver,
     KeepEnding,
     KeepTurn,
+    KeepUsage,
     Note,
     RequestResponse,
+    RunTool,
     Speak,
     StartChat,
 )
@@ -93,6 +97,7 @@ class Scene:
         self.on_command: Callable[[Command], None] = lambda _: None
         self._requested = False  # a response has been asked for and has neither ended nor been refused
         self._responding = False  # a response is known to be made
+        self._guess: int | None = None
 
     def happens(self, event: Event, after: float = 0.0) -> list[Command]:
         """The event, `after` seconds later, and what the session orders at once."""
@@ -127,6 +132,8 @@ class Scene:
         return [self._kept[n] for n in sorted(self._kept)]
 
     def _check(self, command: Command, *, is_last: bool) -> None:
+        if isinstance(command, KeepUsage):  # what is counted can be told in the log
+            assert {camel(name) for name in command.usage} <= logs.EVENTS["call usage"]
         match command:
             case Finish(reason, hang_up):
                 assert is_last
@@ -139,6 +146,16 @@ class Scene:
                 assert step is None or step.generation == self.session.generation
                 if step and step.step == "goodbye":
                     assert any(isinstance(c, KeepEnding) for c in self.commands)
+            case StartChat(turn, messages) if turn < 0:  # a guess: one at a time
+                assert self._guess is None
+                assert messages[-1]["role"] == "user"
+                self._guess = turn
+            case CancelChat(turn) if turn < 0:
+                self._guess = None
+            case KeepUsage({"guesses_kept": 1}):
+                self._guess = None
+            case RunTool(turn):
+                assert turn == 0 or turn in self._kept
             case StartChat(turn, messages):
                 assert turn in self._kept
                 assert self.transcript[turn].role == "agent"
@@ -152,8 +169,8 @@ class Scene:
                 assert not self._requested
                 assert not self._responding
                 self._requested = True
-            case Note(fields=fields):
-                assert not fields.keys() - logs.FIELDS
+            case Note(name, fields):
+                assert not fields.keys() - logs.EVENTS[name]
             case KeepTurn(turn):
                 self._kept[turn.n] = turn
                 assert turn.heard is None or turn.role == "caller" or turn.text.startswith(turn.heard), turn

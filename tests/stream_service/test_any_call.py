@@ -60,7 +60,7 @@ outcomes = st.one_of(
 )
 codes = st.sampled_from(["timeout", "insufficient_quota", "", TOO_LATE])
 flags = st.booleans()
-usage = st.sampled_from([{}, {"input_tokens": 3}])
+usage = st.sampled_from([{}, {"text_tokens_in": 3}])
 everywhere: list[st.SearchStrategy[Event]] = [
     st.just(EngineReady(resumed=True)),
     st.builds(EngineLost, codes),

@@ -90,11 +90,16 @@ def test_a_wrong_signature_is_refused_before_the_upgrade(door: Door, vendors: Ve
     assert not vendors.visited.is_set()
 
 
-def test_no_signature_is_refused_where_one_is_required(open_door: Open) -> None:
+def reasons(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
+    return [record.__dict__["reason"] for record in caplog.records if record.__dict__.get("event") == event]
+
+
+def test_no_signature_is_refused_where_one_is_required(open_door: Open, caplog: pytest.LogCaptureFixture) -> None:
     door = open_door(STREAM_SIGNATURE="required")
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
         door.knock()
     assert refused.value.status_code == 403
+    assert reasons(caplog, "handshake refused") == ["signature"]
 
 
 def test_no_compression_is_agreed_on(door: Door) -> None:
@@ -107,21 +112,23 @@ def test_no_compression_is_agreed_on(door: Door) -> None:
     ws.shutdown()
 
 
-def test_a_full_instance_takes_no_more(open_door: Open) -> None:
+def test_a_full_instance_takes_no_more(open_door: Open, caplog: pytest.LogCaptureFixture) -> None:
     door = open_door(STREAM_CONCURRENCY="1")
     key = door.services.live.enter(lambda: None)
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
         door.knock()
     assert refused.value.status_code == 503
+    assert reasons(caplog, "handshake refused") == ["no capacity"]
     door.services.live.leave(key)
     assert door.knock().connected
 
 
-def test_an_instance_that_stops_takes_no_more(door: Door) -> None:
+def test_an_instance_that_stops_takes_no_more(door: Door, caplog: pytest.LogCaptureFixture) -> None:
     door.services.live.drain()
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
         door.knock()
     assert refused.value.status_code == 503
+    assert reasons(caplog, "handshake refused") == ["stopping"]
 
 
 # --- the ticket ---------------------------------------------------------------------------------------------------

@@ -196,9 +196,11 @@ def test_once_closed_nothing_that_waits_is_sent(line: Line, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("failure", "told"), [(None, True), (CallGoneError("20404"), True), (BUSY, False), (TIMEOUT, False)]
 )
-def test_ending_the_call(line: Line, failure: Exception | None, told: bool) -> None:
+def test_ending_the_call(line: Line, failure: Exception | None, told: bool, caplog: pytest.LogCaptureFixture) -> None:
     line.rest.failures = [failure] if failure else []
     assert line.voice.complete() is told
+    logged = [(r.__dict__["event"], r.__dict__["what"]) for r in caplog.records if r.levelname == "ERROR"]
+    assert logged == ([] if told else [("vendor failed", "hang-up")])
     assert line.rest.completed == ["CA1"]
     line.voice.update(Speak(1, ("一",), 1))
     assert line.rest.documents == []

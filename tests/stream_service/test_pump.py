@@ -13,6 +13,7 @@ from pump_peers import GENEROUS, Ears, Peer, running_pump, tcp_pair
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from stream_service.pump import Link, Pump, PumpStoppedError
+from stream_service.wire import frames
 from stream_service.wire.frames import Binary, Text
 
 PREFIX, SUFFIX = b'{"type":"input_audio_buffer.append","audio":"', b'"}'
@@ -87,11 +88,23 @@ def test_control_and_audio_keep_their_order() -> None:
         assert [peer.next_data() for _ in sent] == sent
 
 
-def test_audio_can_be_binary() -> None:
+def test_who_frames_audio_itself_puts_it_in_line_with_the_rest() -> None:
     with running_pump() as scene:
         link, peer, _ = scene.link()
-        link.send_audio(b"p\xff\x7f", binary=True)
+        link.send_text("first")
+        outbox, masked, _ = link.inlet
+        outbox.put_audio(frames.encode_binary(b"p\xff\x7f", masked))
+        link.flush_later()
+        assert peer.next_data() == b"first"
         assert peer.next() == (Opcode.BINARY, b"p\xff\x7f")
+
+
+def test_what_must_follow_audio_follows_it() -> None:
+    with running_pump() as scene:
+        link, peer, _ = scene.link()
+        assert link.send_audio(b"audio", then=b"mark")
+        assert not link.send_audio(bytes(GENEROUS.audio_bytes), then=b"mark of what was dropped")
+        assert [peer.next_data() for _ in range(3)] == [b"audio", b"mark", b"mark of what was dropped"]
 
 
 def test_bytes_behind_the_handshake_come_first() -> None:

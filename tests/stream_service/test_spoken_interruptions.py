@@ -71,6 +71,15 @@ def test_the_store_is_not_waited_for_longer_than_a_moment() -> None:
     one(scene.wait(HEARD_SECONDS + 0.01), StartChat)
 
 
+def test_a_first_sound_may_become_a_backchannel_and_interrupts_nothing_yet() -> None:
+    scene = greeted()
+    answered(scene, *LONG)
+    scene.happens(CallerStarted(), after=1.0)
+    none(scene.happens(CallerSaying("は"), after=0.2), Listen)
+    none(scene.happens(CallerSaying("はい"), after=0.2), Listen)
+    one(scene.happens(CallerSaying("はい、でも"), after=0.2), Listen)
+
+
 @pytest.mark.parametrize("words", ["はい", "うん、うん。", "ええ", "なるほどですね"])
 def test_a_backchannel_is_no_interruption(words: str) -> None:
     scene = greeted()

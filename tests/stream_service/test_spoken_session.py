@@ -5,7 +5,7 @@ from spoken_scenes import LONG, answered, greeted, says, spoken
 
 from callbot.calls import Flow
 from callbot.text import spoken_seconds
-from stream_service.commands import CallerActive, CancelChat, KeepTurn, KeepUsage, Listen, Speak, StartChat
+from stream_service.commands import CallerActive, CancelChat, GetReady, KeepTurn, KeepUsage, Listen, Speak, StartChat
 from stream_service.events import (
     AnswerDone,
     CallerSaid,
@@ -20,7 +20,7 @@ from stream_service.events import (
     SentenceReady,
     StoreHealth,
 )
-from stream_service.spoken_answers import FILLER_SECONDS, STALL_SECONDS
+from stream_service.spoken_answers import BEGUN_SECONDS, FILLER_SECONDS, STALL_SECONDS
 
 # --- greeting and turns -------------------------------------------------------------------------------------------
 
@@ -41,7 +41,7 @@ def test_an_outbound_calls_own_greeting_counts_with_its_variables() -> None:
 
 def test_a_turn_from_the_callers_words_to_the_last_sentence() -> None:
     scene = greeted()
-    assert scene.happens(CallerStarted()) == [CallerActive()]
+    assert scene.happens(CallerStarted()) == [CallerActive(), GetReady()]
     scene.happens(CallerStopped(), after=1.0)
     commands = scene.happens(CallerSaid("予約をお願いします。", speech_end=scene.now), after=0.25)
     chat = one(commands, StartChat)
@@ -57,17 +57,24 @@ def test_a_turn_from_the_callers_words_to_the_last_sentence() -> None:
     second = scene.happens(SentenceReady(chat.turn, "何名様ですか。"))
     none(second, Speak)  # `/call-flow` fetches it
     assert one(second, KeepTurn).turn.sentences == ("ご予約ですね。", "何名様ですか。")
-    done = scene.happens(AnswerDone(chat.turn, usage={"prompt_tokens": 9}))
-    assert one(done, KeepUsage).usage == {"prompt_tokens": 9}
+    scene.happens(Delivered(chat.turn), after=0.125)
+    done = scene.happens(AnswerDone(chat.turn, usage={"text_tokens_in": 9}))
+    assert one(done, KeepUsage).usage == {"text_tokens_in": 9}
     assert one(done, KeepTurn).turn.complete
 
     greeting, caller, agent = scene.turns()
     assert greeting.heard == greeting.text
     assert (caller.text, caller.heard) == ("予約をお願いします。", "予約をお願いします。")
     assert agent.text == "ご予約ですね。何名様ですか。"
-    stages = ["speech_end", "transcript", "first_token", "first_sentence", "first_words_out"]
-    timings = {**caller.timings, **agent.timings}
-    assert [round(timings[stage] - timings["speech_end"], 3) for stage in stages] == [0, 0.25, 0.75, 1.0, 1.0]
+    assert agent.stages_ms == {
+        "transcript": 250,
+        "asked": 250,
+        "first_token": 750,
+        "first_sentence": 1000,
+        "first_words_out": 1000,
+        "delivered": 1125,
+    }
+    assert caller.stages_ms == {"transcript": 250}
 
 
 def test_the_next_turn_knows_the_last_answer_whole() -> None:
@@ -131,6 +138,24 @@ def test_a_slow_model_is_bridged_by_a_filler() -> None:
     commands = scene.happens(SentenceReady(turn, "三千円です。"), after=0.5)
     none(commands, Speak)
     assert one(commands, KeepTurn).turn.sentences == ("三千円です。",)
+
+
+def test_a_filler_does_not_put_off_the_first_sentence_of_an_answer_that_is_being_written() -> None:
+    scene = greeted()
+    turn = says(scene, "料金を教えてください")
+    scene.happens(FirstToken(turn), after=1.0)
+    none(scene.wait(BEGUN_SECONDS - 1.3 - 0.05, tick=0.05), Speak)
+    commands = scene.happens(SentenceReady(turn, "三千円です。"))
+    assert one(commands, Speak).sentences == ("三千円です。",)
+
+
+def test_an_answer_that_was_begun_and_does_not_go_on_is_bridged_in_time() -> None:
+    scene = greeted()
+    turn = says(scene, "料金を教えてください")
+    scene.happens(FirstToken(turn), after=1.0)
+    scene.wait(BEGUN_SECONDS - 1.3 - 0.05, tick=0.05)
+    assert one(scene.wait(0.1, tick=0.05), Speak).sentences[0] in AGENT.fillers
+    assert BEGUN_SECONDS < 3.0
 
 
 def test_fillers_take_turns() -> None:

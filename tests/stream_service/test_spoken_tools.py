@@ -127,7 +127,7 @@ def test_a_model_that_only_uses_tools_is_stopped() -> None:
         scene.happens(AnswerDone(turn, tool_calls=(call,)), after=0.1)
     commands = scene.happens(ToolResult(turn, call, "no"))
     none(commands, StartChat)
-    assert "answer failed" in notes(commands)
+    assert "vendor failed" in notes(commands)
     assert scene.transcript[turn].failed == "too many tool calls"
 
 

@@ -46,17 +46,23 @@ def test_a_turn_is_the_models_own_doing() -> None:
     mark = scene.sounds("i1", 1000, response="r1", after=0.2)
     assert notes(scene.last) == ["first words"]
     assert scene.last[0].fields["latencyMs"] == 500  # type: ignore[union-attr]
-    scene.happens(CallerSaid("料金は。", item="c1"))  # written down late
+    scene.happens(CallerSaid("料金は。", item="c1"), after=0.125)  # written down late
     scene.happens(AgentWords("r1", "i1", "三千円です。"))
-    commands = scene.happens(ResponseEnded("r1", "completed", usage={"input_tokens": 5}))
-    assert one(commands, KeepUsage).usage == {"input_tokens": 5}
+    commands = scene.happens(ResponseEnded("r1", "completed", usage={"text_tokens_in": 5}))
+    assert one(commands, KeepUsage).usage == {"text_tokens_in": 5}
     assert len(scene.all(RequestResponse)) == 1  # the greeting's
     scene.hears_out(mark)
     _, caller, agent = scene.turns()
     assert (caller.n, caller.text, caller.heard) == (2, "料金は。", "料金は。")
     assert (agent.n, agent.text, agent.heard) == (3, "三千円です。", "三千円です。")
-    spoken = agent.timings["first_words_out"] - agent.timings["speech_end"]
-    assert round(spoken, 3) == 0.5
+    assert caller.stages_ms == {"transcript": 625}
+    assert agent.stages_ms == {
+        "transcript": 625,
+        "first_token": 300,
+        "first_words_out": 500,
+        "delivered": 500,
+        "heard": 1500,
+    }
 
 
 def test_words_come_in_pieces() -> None:

@@ -10,6 +10,12 @@ def watching(limits: Limits) -> Watchdog:
     return dog
 
 
+def hear(dog: Watchdog, size: int, now: float) -> None:
+    """What the link does with each read."""
+    dog.bytes_left -= size
+    dog.heard_at, dog.ping_at = now, None
+
+
 def look(dog: Watchdog, now: float, *, listening: bool = True, stuck_since: float | None = None) -> str | None:
     verdict = dog.look(now, listening=listening, stuck_since=stuck_since)
     return verdict.reason if verdict else None
@@ -18,7 +24,7 @@ def look(dog: Watchdog, now: float, *, listening: bool = True, stuck_since: floa
 def test_budgets_grow_with_time_up_to_the_burst() -> None:
     dog = watching(Limits(messages_per_second=10, bytes_per_second=100, burst_seconds=2, silence_seconds=None))
     assert (dog.messages_left, dog.bytes_left) == (20, 200)
-    dog.heard(150, now=0)
+    hear(dog, 150, now=0)
     dog.messages_left -= 20
     look(dog, 0.5)
     assert (dog.messages_left, dog.bytes_left) == (5, 100)
@@ -32,7 +38,7 @@ def test_silence_is_judged_only_while_listening() -> None:
     assert look(dog, 5.1) == "silent"
     assert look(dog, 20, listening=False) is None
     assert look(dog, 24.9) is None
-    dog.heard(1, now=24.9)
+    hear(dog, 1, now=24.9)
     assert look(dog, 29.8) is None
     assert look(dog, 30) == "silent"
 
@@ -44,7 +50,7 @@ def test_a_ping_waits_for_a_byte() -> None:
     assert not dog.wants_ping(4)
     assert look(dog, 5) is None
     assert look(dog, 5.1) == "half-open"
-    dog.heard(1, now=5.5)
+    hear(dog, 1, now=5.5)
     assert look(dog, 6) is None
     assert dog.wants_ping(8.5)
     assert look(dog, 9, listening=False) is None

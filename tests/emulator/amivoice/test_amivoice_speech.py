@@ -8,7 +8,7 @@ from amivoice_client import KEY, START, Dial
 
 from emulator import readable_voice
 from emulator.amivoice import AmiVoice
-from emulator.amivoice_faults import RecogniserAfterEnd, SlowResults
+from emulator.amivoice_faults import MisheardInterims, RecogniserAfterEnd, SlowResults
 from emulator.audio import pcm16_from_ulaw, silence
 from emulator.espeak import cough
 from emulator.recordings import Library
@@ -43,6 +43,33 @@ def test_times_come_from_the_audio_not_from_the_clock(amivoice: AmiVoice, dial: 
     lengths = [len(update["text"]) for update in interim]
     assert lengths == sorted(lengths)
     assert "confidence" not in interim[0]["results"][0]
+
+
+def interims(messages: list[str]) -> list[str]:
+    return [json.loads(message[2:])["text"].removesuffix("...") for message in messages if message[0] == "U"]
+
+
+def test_the_words_are_all_there_before_the_end_of_speech_is_noticed(
+    amivoice: AmiVoice, dial: Dial, library: Library
+) -> None:
+    client = dial(amivoice, START.replace("=300", "=200"))
+    client.say(library["opening-hours"].ulaw)
+    client.result()
+    *growing, whole = interims(client.messages)
+    assert whole == library["opening-hours"].text
+    assert all(whole.startswith(text) for text in growing)
+    tags = client.tags
+    assert tags.rindex("U") < tags.index("E") < tags.index("A")
+
+
+def test_interim_results_can_be_wrong_where_the_final_one_is_right(
+    amivoice: AmiVoice, dial: Dial, library: Library
+) -> None:
+    amivoice.faults.next(MisheardInterims("でしょう"))
+    client = dial(amivoice)
+    client.say(library["price"].ulaw)
+    assert client.result()["text"] == "料金はいくらですか。"
+    assert interims(client.messages)[-1] == "料金はいくらですでしょう"
 
 
 def test_a_result_is_late_by_the_audios_time(amivoice: AmiVoice, dial: Dial, library: Library) -> None:

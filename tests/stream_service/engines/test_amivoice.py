@@ -146,6 +146,16 @@ def test_audio_from_before_the_session_is_open_is_not_lost(start: Start) -> None
     assert call.amivoice.sessions[0].utterances[0].recognised.intact
 
 
+def test_only_detected_speech_is_counted_as_billed(start: Start) -> None:
+    call = start()
+    call.ready()
+    assert call._built.spent() == {"recognition_ms": 0}
+    call.say("booking")
+    call.next(CallerSaid)
+    (utterance,) = call.amivoice.sessions[0].utterances
+    assert abs(call._built.spent()["recognition_ms"] - (utterance.end_ms - utterance.start_ms)) <= 20
+
+
 def test_messages_may_end_in_crlf(start: Start) -> None:
     call = start(CarriageReturns())
     call.ready()

@@ -30,7 +30,7 @@ from emulator.recordings import Library
 from engines.engine_desk import KEY, PATIENCE, settings
 from stream_service.engines import chat as chat_module
 from stream_service.engines.chat import Chat, ChatModel
-from stream_service.events import AnswerDone, AnswerFailed, Event, FirstToken, SentenceReady, ToolCall
+from stream_service.events import AnswerCut, AnswerDone, AnswerFailed, Event, FirstToken, SentenceReady, ToolCall
 
 SENTENCES = ("営業時間は九時から六時までです。", "土曜日は三時までです。", "日曜日はお休みです。")
 MESSAGES = (
@@ -100,8 +100,26 @@ def test_an_answer_comes_as_sentences(start: Start) -> None:
     assert sentences == [SentenceReady(3, sentence) for sentence in SENTENCES]
     assert isinstance(done, AnswerDone)
     assert done.tool_calls == ()
-    assert done.usage["prompt_tokens"] > 0
-    assert done.usage["completion_tokens"] > 0
+    assert done.usage["text_tokens_in"] > 0
+    assert done.usage["text_tokens_out"] > 0
+
+
+def test_the_connection_is_open_before_the_first_question(library: Library) -> None:
+    opened: list[object] = []
+    with ThreadPoolExecutor(1) as one_by_one, OpenAI(library, {KEY}, pace=Pace(first_token=0.0)) as server:
+        http = server._chat._http
+        assert http is not None
+        admit = http.process_request
+        http.process_request = lambda *peer: (opened.append(peer), admit(*peer))[1]  # type: ignore[method-assign]
+        talk = Talk(server, Recited(), one_by_one)
+        talk.chat.warm_up()
+        talk.chat.warm_up()  # once is enough for a while
+        one_by_one.submit(lambda: None).result(PATIENCE)
+        assert len(opened) == 1
+        talk.ask()
+        talk.rest()
+        assert len(server.requests) == 1
+    assert len(opened) == 1
 
 
 def test_the_first_sentence_is_there_while_the_model_still_writes(start: Start) -> None:
@@ -135,8 +153,26 @@ def test_cancelling_stops_the_model_and_the_news(start: Start) -> None:
     request = talk.server.requests[0]
     assert request.finished.wait(PATIENCE)
     assert request.closed_early
+    cut = talk.next()  # OpenAI tells at the end only what it has cost, so this is an estimate
+    assert isinstance(cut, AnswerCut)
+    assert cut.usage["cut_answers"] == 1
+    assert cut.usage["cut_text_tokens_in"] == len("".join(message["content"] for message in MESSAGES))
+    assert 0 < cut.usage["cut_text_tokens_out"] <= len("".join(SENTENCES))
     talk.ask(5)
     assert {event.turn for event in talk.rest()} == {5}  # type: ignore[union-attr]
+
+
+def test_an_answer_cancelled_before_it_was_asked_for_costs_nothing(library: Library) -> None:
+    with ThreadPoolExecutor(1) as busy, OpenAI(library, {KEY}, pace=Pace(first_token=0.0)) as server:
+        free = threading.Event()
+        busy.submit(free.wait, PATIENCE)
+        talk = Talk(server, Recited(), busy)
+        talk.ask(-1)
+        talk.chat.cancel(-1)
+        talk.ask(3)
+        free.set()
+        assert {event.turn for event in talk.rest()} == {3}  # type: ignore[union-attr]
+        assert len(server.requests) == 1
 
 
 def test_closing_cancels_whatever_is_going_on(start: Start) -> None:

@@ -222,7 +222,12 @@ def test_what_the_caller_says_reaches_the_model_byte_for_byte(start: Start) -> N
     assert said.item == call.next(CallerStopped).item
     assert call.all(CallerStarted)
     assert call.session.turns[0].recognised.intact
-    assert call.next(ResponseEnded).status == "completed"  # of its own accord
+    ended = call.next(ResponseEnded)
+    assert ended.status == "completed"  # of its own accord
+    assert ended.usage["audio_tokens_out"] > 0
+    spent = call._built.spent()
+    assert spent["transcript_tokens_in"] > 0
+    assert spent["transcript_tokens_out"] == len(said.text)
 
 
 def test_audio_from_before_the_session_is_open_is_not_lost(start: Start) -> None:
@@ -237,7 +242,7 @@ def test_the_callers_audio_is_counted_in_bytes_of_sound(start: Start) -> None:
     call = start()
     call.start()
     call.hear(silence(60_000))
-    assert call._built._journal.position == 60_000 * 8
+    assert call._built.uplink.position == 60_000 * 8
     assert 60_000 * 8 % FRAME == 0
 
 

@@ -118,7 +118,7 @@ def test_no_json_raises_anything_but_our_own_error(tag: str, body: object) -> No
 
 def test_the_start_command() -> None:
     # AmiVoice API manual, "s command": interim results come only when their interval is asked for.
-    assert amivoice.start("KEY", "-a-general") == "s MULAW -a-general authorization=KEY resultUpdatedInterval=300"
+    assert amivoice.start("KEY", "-a-general") == "s MULAW -a-general authorization=KEY resultUpdatedInterval=200"
 
 
 def test_values_with_spaces_and_quotes_are_quoted() -> None:

@@ -3,18 +3,44 @@
 import contextlib
 import itertools
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
-from stream_service.wire import frames
-from stream_service.wire.frame_decoder import Decoder
+from stream_service.wire import frame_decoder, frames
+from stream_service.wire.frame_decoder import PythonDecoder, messages
 from stream_service.wire.frames import Binary, Close, FrameError, Ping, Pong, Text
 from stream_service.wire.masking import apply_mask, fresh_mask
 
 LIMIT = 1 << 20
+COMPILED = frame_decoder.Decoder is not PythonDecoder  # what does not depend on it being there: the rules
+
+
+@pytest.fixture(
+    autouse=True,
+    scope="module",
+    params=[
+        pytest.param((PythonDecoder, frames.python_encode), id="python"),
+        pytest.param(
+            (frame_decoder.Decoder, frames.encode),
+            id="compiled",
+            marks=pytest.mark.skipif(not COMPILED, reason="the codec has not been compiled (build_codec)"),
+        ),
+    ],
+)
+def codec(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test of this file is asked of both codecs: they must not differ in anything."""
+    global Decoder
+    Decoder, encoder = request.param
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(frames, "encode", encoder)
+        yield
+
+
+Decoder: type[PythonDecoder] = PythonDecoder
 
 # Every class of length and its edges (RFC 6455, section 5.2).
 lengths = st.sampled_from([0, 1, 3, 4, 5, 124, 125, 126, 127, 250, 1023, 1024, 65_535, 65_536, 70_000])
@@ -40,7 +66,7 @@ def frame(first: int, payload: bytes = b"", *, mask: bytes = b"", length_class: 
 def decoded(data: bytes, *, masked: bool = False, limit: int = LIMIT) -> list[frames.Message]:
     decoder = Decoder(masked, limit)
     decoder.feed(data)
-    return list(decoder)
+    return list(messages(decoder))
 
 
 def refusal(data: bytes, **how: object) -> int:
@@ -85,7 +111,7 @@ def test_any_chunks_of_any_framing_give_the_same_messages(
     received: list[frames.Message] = []
     for piece in pieces(data, cuts):
         decoder.feed(piece)
-        received += decoder
+        received += messages(decoder)
     assert received == expected
 
 
@@ -98,7 +124,7 @@ def test_who_stops_asking_gets_the_rest_later(
     decoder = Decoder(False, LIMIT)
     for piece in pieces(b"".join(frame(first, part) for first, part in wire), cuts):
         decoder.feed(piece)  # nothing is asked for in between
-    assert list(decoder) == expected
+    assert list(messages(decoder)) == expected
 
 
 @given(st.lists(st.one_of(data_messages, control_messages), max_size=6), st.booleans(), st.integers(1, 70_000))
@@ -130,14 +156,14 @@ def test_we_understand_what_wsproto_writes(parts: list[tuple[str | bytes, bool]]
     for payload, final in parts:
         fitting = payload if not begun or type(payload) is type(begun[0]) else type(begun[0])()
         begun.append(fitting)
-        decoder.feed(peer.send_data(fitting, final))
+        decoder.feed(bytes(peer.send_data(fitting, final)))
         if final:
             expected.append(Text("".join(begun).encode()) if isinstance(begun[0], str) else Binary(b"".join(begun)))
             begun = []
-        decoder.feed(peer.ping(b"between"))
+        decoder.feed(bytes(peer.ping(b"between")))
         expected.append(Ping(b"between"))
-    decoder.feed(peer.close(1000, "さようなら"))
-    assert list(decoder) == [*expected, Close(1000, "さようなら")]
+    decoder.feed(bytes(peer.close(1000, "さようなら")))
+    assert list(messages(decoder)) == [*expected, Close(1000, "さようなら")]
 
 
 @given(st.binary(max_size=400), st.booleans(), st.lists(st.integers(0, 400), max_size=4))
@@ -148,7 +174,7 @@ def test_no_bytes_whatever_raise_anything_but_frame_error(data: bytes, masked: b
     with contextlib.suppress(FrameError):
         for piece in pieces(data, cuts):
             decoder.feed(piece)
-            for message in decoder:
+            for message in messages(decoder):
                 assert len(getattr(message, "data", b"")) <= 200
 
 
@@ -225,10 +251,10 @@ def test_reserved_opcodes_are_refused(opcode: int) -> None:
 def test_messages_before_the_wrong_frame_are_still_handed_out() -> None:
     decoder = Decoder(False, LIMIT)
     decoder.feed(frame(0x81, b"good") + frame(0x83) + frame(0x89))
-    messages = iter(decoder)
-    assert next(messages) == Text(b"good")
+    whole_ones = messages(decoder)
+    assert next(whole_ones) == Text(b"good")
     with pytest.raises(FrameError):
-        next(messages)
+        next(whole_ones)
 
 
 def test_a_client_must_mask_and_a_server_must_not() -> None:

@@ -60,7 +60,18 @@ DONE = {
                 "arguments": "{}",
             },
         ],
-        "usage": {"total_tokens": 253, "input_tokens": 132, "output_tokens": 121},
+        "usage": {
+            "total_tokens": 253,
+            "input_tokens": 132,
+            "output_tokens": 121,
+            "input_token_details": {
+                "text_tokens": 100,
+                "audio_tokens": 32,
+                "cached_tokens": 64,
+                "cached_tokens_details": {"text_tokens": 60, "audio_tokens": 4},
+            },
+            "output_token_details": {"text_tokens": 21, "audio_tokens": 100},
+        },
     },
 }
 
@@ -114,7 +125,7 @@ def failed(error: dict[str, Any] | None, **details: Any) -> dict[str, Any]:
                 "transcript": " 予約です。\n",
                 "usage": {"type": "duration", "seconds": 1.5},
             },
-            CallerTranscript("i", "予約です。"),
+            CallerTranscript("i", "予約です。", {"transcript_ms": 1500}),
         ),
         (
             {
@@ -139,7 +150,14 @@ def failed(error: dict[str, Any] | None, **details: Any) -> dict[str, Any]:
                 "completed",
                 "",
                 (ToolCall("call_1", "end_call", "{}"),),
-                {"input_tokens": 132, "output_tokens": 121},
+                {
+                    "text_tokens_in": 40,
+                    "cached_text_tokens_in": 60,
+                    "audio_tokens_in": 28,
+                    "cached_audio_tokens_in": 4,
+                    "text_tokens_out": 21,
+                    "audio_tokens_out": 100,
+                },
             ),
         ),
         (

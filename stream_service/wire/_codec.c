@@ -1,0 +1,127 @@
+/* The part of the audio path that touches every byte, compiled: frames, masks, the messages audio travels in, and what
+ * waits to be written. Optional: each piece has its like in Python, which says what it does and is what it is tested
+ * against. No threads, no memory but Python's, and no I/O but the one short cut `receive`.
+ *
+ *     python -m stream_service.wire.build_codec
+ *
+ * Only Python's stable interface of 3.11 is used, so that one build serves every version from there on. Everything here
+ * runs under the interpreter's lock and calls no Python code while a structure of ours is being changed. */
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+#include <structmember.h>
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "_codec_messages.h"
+#include "_codec_frames.h"
+#include "_codec_decoder.h"
+#include "_codec_outbox.h"
+#include "_codec_uplink.h"
+
+static PyObject *codec_forget_masks(PyObject *self, PyObject *none) {
+    (void)self, (void)none;
+    supply.left = 0;
+    Py_RETURN_NONE;
+}
+
+static PyObject *codec_encode(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    (void)self;
+    char *payload;
+    Py_ssize_t size;
+    if (count != 3) return PyErr_Format(PyExc_TypeError, "encode takes 3 arguments, not %zd", count);
+    long first = PyLong_AsLong(args[0]);
+    if (first == -1 && PyErr_Occurred()) return NULL;
+    if (PyBytes_AsStringAndSize(args[1], &payload, &size) < 0) return NULL;
+    int masked = PyObject_IsTrue(args[2]);
+    if (masked < 0) return NULL;
+    return make_frame((uint8_t)first, &(Piece){payload, size}, 1, masked);
+}
+
+static PyObject *codec_caller_audio(PyObject *self, PyObject *message) {
+    (void)self;
+    char *text;
+    Py_ssize_t size;
+    Piece payload;
+    if (PyBytes_AsStringAndSize(message, &text, &size) < 0) return NULL;
+    if (!find_caller_audio(text, size, &payload)) Py_RETURN_NONE;
+    return PyBytes_FromStringAndSize(payload.at, payload.size);
+}
+
+static PyObject *codec_audio_delta(PyObject *self, PyObject *message) {
+    (void)self;
+    char *text;
+    Py_ssize_t size;
+    Piece payload, item, response;
+    if (PyBytes_AsStringAndSize(message, &text, &size) < 0) return NULL;
+    if (!find_audio_delta(text, size, &payload, &item, &response)) Py_RETURN_NONE;
+    PyObject *found[3] = {
+        PyBytes_FromStringAndSize(payload.at, payload.size),
+        PyUnicode_DecodeUTF8(item.at, item.size, "replace"),
+        PyUnicode_DecodeUTF8(response.at, response.size, "replace"),
+    };
+    PyObject *all = found[0] && found[1] && found[2] ? PyTuple_Pack(3, found[0], found[1], found[2]) : NULL;
+    for (int i = 0; i < 3; i++) Py_XDECREF(found[i]);
+    return all;
+}
+
+/* What has come to a plain socket goes straight into a decoder, without a way through Python's objects for both. It waits
+ * for nothing, so it keeps the interpreter's lock: letting go of it costs more than the call. */
+static PyObject *codec_receive(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    (void)self;
+    static char buffer[16384]; /* as much as one TLS record: the same turn for everybody */
+    if (count != 2) return PyErr_Format(PyExc_TypeError, "receive takes 2 arguments, not %zd", count);
+    long fd = PyLong_AsLong(args[0]);
+    if (fd == -1 && PyErr_Occurred()) return NULL;
+    if (Py_TYPE(args[1]) != decoder_type) return PyErr_Format(PyExc_TypeError, "not a compiled Decoder");
+    ssize_t size = recv((int)fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (size < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) Py_RETURN_NONE;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    if (size > 0 && !feed((Decoder *)args[1], buffer, size)) return NULL;
+    return PyLong_FromSsize_t(size);
+}
+
+static PyMethodDef codec_methods[] = {
+    {"encode", (PyCFunction)(void (*)(void))codec_encode, METH_FASTCALL, "encode(first, payload, mask, /)"},
+    {"receive", (PyCFunction)(void (*)(void))codec_receive, METH_FASTCALL, "receive(fd, decoder, /)"},
+    {"forget_masks", codec_forget_masks, METH_NOARGS, "forget_masks()"},
+    {"caller_audio", codec_caller_audio, METH_O, "caller_audio(message, /)"},
+    {"audio_delta", codec_audio_delta, METH_O, "audio_delta(message, /)"},
+    {NULL},
+};
+
+static int codec_exec(PyObject *module) {
+    struct {
+        PyType_Spec *spec;
+        PyTypeObject **kept;
+    } types[] = {{&decoder_spec, &decoder_type}, {&outbox_spec, &outbox_type}, {&uplink_spec, NULL}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(types[i].spec);
+        if (type == NULL) return -1;
+        /* A reference stays here for good, as the module does. */
+        if (types[i].kept) *types[i].kept = (PyTypeObject *)Py_NewRef((PyObject *)type);
+        int added = PyModule_AddType(module, type);
+        Py_DECREF((PyObject *)type);
+        if (added < 0) return -1;
+    }
+    return 0;
+}
+
+static PyModuleDef_Slot codec_slots[] = {{Py_mod_exec, codec_exec}, {0, NULL}};
+
+static PyModuleDef codec_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "stream_service.wire._codec",
+    .m_doc = "The compiled codec; see stream_service.wire.compiled.",
+    .m_methods = codec_methods,
+    .m_slots = codec_slots,
+};
+
+PyMODINIT_FUNC PyInit__codec(void) { return PyModuleDef_Init(&codec_module); }

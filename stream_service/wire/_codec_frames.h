@@ -1,0 +1,74 @@
+/* Writing frames, and the masks in them: the like of `frames.encode` and `masking`. */
+#pragma once
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+#ifdef __APPLE__
+#include <sys/random.h> /* getentropy */
+#endif
+
+enum { OP_CONTINUATION = 0, OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 };
+enum { MOST_HEADER = 14, FIN = 0x80, MASKED = 0x80 };
+
+/* `to` and `from` may be the same; the mask has four bytes, and begins at the first byte of the piece. */
+static void copy_masked(uint8_t *to, const uint8_t *from, Py_ssize_t size, const uint8_t mask[4]) {
+    uint32_t once;
+    memcpy(&once, mask, 4);
+    uint64_t word, twice = once | (uint64_t)once << 32;
+    Py_ssize_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        memcpy(&word, from + i, 8);
+        word ^= twice;
+        memcpy(to + i, &word, 8);
+    }
+    for (; i < size; i++) to[i] = from[i] ^ mask[i & 3];
+}
+
+/* Unpredictable bytes, fetched for some masks at a time: a system call for each is dear. Not by Python's os.urandom, which
+ * lets other threads run, and nobody may come between while a structure of ours is being changed. */
+static struct {
+    uint8_t bytes[256]; /* as many as getentropy gives at once */
+    size_t left;
+} supply;
+
+static bool fresh_mask(uint8_t mask[4]) {
+    if (!supply.left) {
+        if (getentropy(supply.bytes, sizeof supply.bytes)) return PyErr_SetFromErrno(PyExc_OSError), false;
+        supply.left = sizeof supply.bytes;
+    }
+    supply.left -= 4;
+    memcpy(mask, supply.bytes + supply.left, 4);
+    return true;
+}
+
+/* As section 5.2 has it, without the mask; its size. */
+static Py_ssize_t write_header(uint8_t *at, uint8_t first, Py_ssize_t length, uint8_t mask_bit) {
+    at[0] = first;
+    if (length < 126) {
+        at[1] = (uint8_t)length | mask_bit;
+        return 2;
+    }
+    int size = length < 1 << 16 ? 2 : 8;
+    at[1] = (size == 2 ? 126 : 127) | mask_bit;
+    for (int i = 0; i < size; i++) at[2 + i] = (uint8_t)((uint64_t)length >> 8 * (size - 1 - i));
+    return 2 + size;
+}
+
+/* A frame whose payload is the pieces one after the other; NULL with an error. */
+static PyObject *make_frame(uint8_t first, const Piece *pieces, int count, bool masked) {
+    uint8_t header[MOST_HEADER], *mask = header;
+    Py_ssize_t length = 0, head;
+    for (int i = 0; i < count; i++) length += pieces[i].size;
+    head = write_header(header, first, length, masked ? MASKED : 0);
+    if (masked) {
+        mask = header + head, head += 4;
+        if (!fresh_mask(mask)) return NULL;
+    }
+    PyObject *frame = PyBytes_FromStringAndSize(NULL, head + length);
+    if (frame == NULL) return NULL;
+    uint8_t *payload = (uint8_t *)PyBytes_AsString(frame) + head, *at = payload;
+    memcpy(payload - head, header, head);
+    for (int i = 0; i < count; at += pieces[i++].size) memcpy(at, pieces[i].at, pieces[i].size);
+    if (masked) copy_masked(payload, payload, length, mask);
+    return frame;
+}
