@@ -1,6 +1,6 @@
-# Everything a developer runs. Each target sets up what it needs; nothing outside .venv is changed.
+# Everything a developer runs. Each target sets up what it needs; nothing outside .venv and .venv-infra is changed.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test check lock
+.PHONY: help setup dev demo test check infra lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,6 +9,9 @@ WORKERS ?= 6
 # Calls run in real time and six at once: what failed is asked once more by itself, and counts if it fails again.
 ALONE = echo "== once more, by themselves" && $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 READY := .venv/.ready
+# The tools that look at infra/, apart from the product's: their requirements would hold each other back.
+INFRA := .venv-infra/bin
+INFRA_READY := .venv-infra/.ready
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,23 +24,31 @@ dev: setup ## serve everything on one port, with an emulator for each vendor wit
 demo: setup ## four emulated calls with real speech, each shown as it happens; about a minute
 	@$(BIN)/python -m emulator.demo
 
-test: setup ## run every test; those of Firestore need its emulator
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal || { test $$? -eq 1 && $(ALONE); }
+test: setup ## run every test but those of `make infra`; those of Firestore need its emulator
+	@$(BIN)/python -m pytest -m "not terraform" -n $(WORKERS) --dist worksteal || { test $$? -eq 1 && $(ALONE); }
 
 check: setup ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# TFSIM is the path of the simulated Google Cloud (tests/infra/simulation.py).
+infra: setup $(INFRA_READY) ## check infra/ and cloudbuild.yaml without a cloud; needs terraform and TFSIM
+	$(BIN)/python -m tests.infra.simulation
+	$(BIN)/python -m pytest -m terraform -n 2 tests/infra
+	$(INFRA)/checkov --config-file .checkov.yaml
+	$(INFRA)/check-jsonschema --builtin-schema vendor.cloudbuild cloudbuild.yaml
+
 # A universal file serves every platform; addresses of indexes are the installer's business and stay out of it.
-COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-lock: ## pin the requirement files, with hashes, from pyproject.toml; `make lock UPGRADE=--upgrade` takes new versions
+lock: ## pin the requirement files, with hashes; `make lock UPGRADE=--upgrade` takes new versions
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
-	$(COMPILE) $(UPGRADE) --extra functions --output-file functions/requirements.txt
-	$(COMPILE) $(UPGRADE) --extra stream --output-file stream_service/requirements.txt
-	$(COMPILE) $(UPGRADE) --extra dev --output-file requirements-dev.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra functions --output-file functions/requirements.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra stream --output-file stream_service/requirements.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra dev --output-file requirements-dev.txt
+	$(COMPILE) $(UPGRADE) requirements-infra.in --output-file requirements-infra.txt
 
 $(READY): pyproject.toml requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 setup")'
@@ -46,3 +57,9 @@ $(READY): pyproject.toml requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $(READY)
+
+$(INFRA_READY): requirements-infra.txt
+	@test -x $(INFRA)/python || $(PYTHON) -m venv .venv-infra
+	@echo "installing into .venv-infra (about a minute the first time) ..."
+	@$(INFRA)/python -m pip install --quiet --require-hashes --requirement requirements-infra.txt
+	@touch $(INFRA_READY)
