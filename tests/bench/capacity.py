@@ -1,0 +1,188 @@
+"""`python -m tests.bench.capacity`: how many calls one core carries, and what each of them costs.
+
+    python -m tests.bench.capacity --calls 50,200,400 --engine realtime,amivoice --tls --json capacity.json
+
+The relay has core 0 and the rig, which plays callers and vendors, core 1. Every number of calls is run on the floor and
+on the whole product one after the other, so that what else the machine does meets both; compare by the ratio. Needs
+Linux, two cores, a C compiler and OpenSSL's headers.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.bench import machine
+from tests.bench.certificate import write_certificate
+from tests.bench.relays import Engine, Floor, Product, Relay
+from tests.bench.rig_process import RELAY_CORE, Rig
+from tests.bench.table import Column, table
+
+RAMP_SECONDS = 0.03  # between two calls' beginnings
+LATE_SECONDS = 0.1  # and between those that begin while the others run
+MOST_LATE = 40
+WARM_SECONDS = 2.0
+REST_SECONDS = 1.0  # for a process that has just started
+ADDED_MS, SETUP_MS = 20.0, 100.0  # p99: what nobody hears
+
+COLUMNS = (
+    Column("engine", "engine"), Column("relay", "relay"), Column("calls", "calls"),
+    Column("CPU s/call-min", "cpu_s_per_call_min", 4), Column("× floor", "ratio", 2),
+    Column("up p50", "up_ms.p50", 2), Column("p99", "up_ms.p99", 2),
+    Column("down p50", "down_ms.p50", 2), Column("p99", "down_ms.p99", 2),
+    Column("barge-in p99", "barge_in_ms.p99", 2),
+    Column("lost", "all_lost"), Column("before 1st", "lost_before_first"),
+    Column("MiB/call", "mib_per_call", 3), Column("threads", "threads"),
+    Column("set-up p50", "late_setup_ms.p50", 1), Column("p99", "late_setup_ms.p99", 1),
+    Column("core", "core_share", 2), Column("others", "others_share", 2), Column("stolen", "stolen_share", 3),
+    Column("rig", "rig_share", 2), Column("rig late p99", "rig_late_ms.p99", 2),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run's size. `turns`: callers of engine amivoice stop and are answered, instead of talking on."""
+
+    engine: Engine
+    calls: int
+    seconds: float
+    tls: Path | None
+    turns: bool
+
+    @property
+    def late(self) -> int:
+        """So many of the calls begin when the others already run."""
+        return min(MOST_LATE, self.calls // 5)
+
+    @property
+    def longest(self) -> float:
+        """More seconds than any call can last."""
+        return self.calls * (RAMP_SECONDS + 0.05) + MOST_LATE * LATE_SECONDS + WARM_SECONDS + self.seconds + 20
+
+
+Meanwhile = Callable[[Rig, Relay], None]
+
+
+def measure(relay: Relay, plan: Plan, meanwhile: Meanwhile = lambda _rig, _relay: None) -> dict[str, Any]:
+    """Run one relay with so many calls. `meanwhile` is called as the window opens."""
+    rig = Rig(
+        relay_port=relay.port,
+        target=relay.target,
+        calls=plan.calls,
+        seconds=plan.longest,
+        turns=plan.turns,
+        tls=plan.tls,
+    )
+    try:
+        relay.start(rig.vendor_port, plan.tls)
+        time.sleep(REST_SECONDS)
+        idle = machine.usage(relay.pid, memory=True)
+        _begin(rig, relay, range(plan.calls - plan.late), RAMP_SECONDS, late=False)
+        time.sleep(WARM_SECONDS)
+        _begin(rig, relay, range(plan.calls - plan.late, plan.calls), LATE_SECONDS, late=True)
+        time.sleep(WARM_SECONDS)
+        rig.order(f"window {plan.seconds}")
+        rig.wait_for("opened")
+        before, rig_before, core_before = _now(relay, rig)
+        meanwhile(rig, relay)
+        rig.wait_for("shut")
+        after, rig_after, core_after = _now(relay, rig)
+        filled = machine.usage(relay.pid, memory=True)
+        measured = rig.result()
+    finally:
+        rig.stop()
+        relay.stop()
+    seconds = after.at - before.at
+    cpu = after.cpu - before.cpu
+    stolen = core_after.stolen - core_before.stolen
+    return {
+        "engine": plan.engine,
+        **measured,
+        "all_lost": measured["lost"] + measured["down_lost"],
+        "cpu_s_per_call_min": cpu / (plan.calls * seconds / 60),
+        "system_share": (after.system - before.system) / cpu if cpu else 0.0,
+        "core_share": cpu / seconds,
+        "others_share": max(0.0, core_after.busy - core_before.busy - cpu) / seconds,
+        "stolen_share": stolen / seconds,
+        "rig_share": (rig_after.cpu - rig_before.cpu) / seconds,
+        "idle_mib": idle.mib,
+        "mib_per_call": (filled.mib - idle.mib) / plan.calls,
+        "threads": after.threads,
+    }
+
+
+def is_good(row: dict[str, Any]) -> bool:
+    """Nothing lost, nobody cut off, and nothing added that could be heard."""
+    down = row["down_ms"]["p99"] if row["down_ms"]["n"] else 0.0
+    kept = not (row["all_lost"] or row["lost_before_first"] or row["cut_off"])
+    return kept and row["up_ms"]["p99"] < ADDED_MS and down < ADDED_MS and row["late_setup_ms"]["p99"] < SETUP_MS
+
+
+def compare(plan: Plan, rounds: int) -> Iterator[dict[str, Any]]:
+    """The floor and the product in turns; each of the product's rows has its ratio to the floor's before it."""
+    for number in range(rounds):
+        floor = {"relay": "floor", "round": number, "ratio": 1.0, **measure(Floor(plan.engine), plan)}
+        yield floor
+        with _product(plan) as product:
+            row = measure(product, plan)
+            row |= {"relay": "callbot", "round": number, "log_lines": dict(product.log_events)}
+            row["ratio"] = row["cpu_s_per_call_min"] / max(1e-9, floor["cpu_s_per_call_min"])
+            row["good"] = is_good(row)
+            yield row
+
+
+@contextmanager
+def _product(plan: Plan) -> Iterator[Product]:
+    with tempfile.TemporaryDirectory(prefix="callbot-bench-") as folder:
+        yield Product(plan.engine, Path(folder), plan.calls)
+
+
+def _begin(rig: Rig, relay: Relay, numbers: range, apart: float, *, late: bool) -> None:
+    due = time.monotonic()
+    for number in numbers:
+        rig.call(number, relay.ticketed(number), late=late)
+        due += apart
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+def _now(relay: Relay, rig: Rig) -> tuple[machine.Usage, machine.Usage, machine.CoreTime]:
+    return machine.usage(relay.pid), machine.usage(rig.pid), machine.core_time(RELAY_CORE)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.capacity", description=__doc__.partition("\n")[0])
+    parser.add_argument("--calls", default="50,200,400", help="numbers of calls, comma-separated")
+    parser.add_argument("--engine", default="realtime,amivoice", help="realtime, amivoice or both, comma-separated")
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long each run is measured")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--tls", action="store_true", help="the vendors over TLS, as in production")
+    parser.add_argument(
+        "--turns", action="store_true", help="amivoice: every 8 s an answer by the chat model and <Say>"
+    )
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    given = parser.parse_args(words)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="callbot-bench-") as folder:
+        certificate = write_certificate(Path(folder)) if given.tls else None
+        for engine in given.engine.split(","):
+            for calls in map(int, given.calls.split(",")):
+                plan = Plan(engine, calls, given.seconds, certificate, given.turns)
+                for row in compare(plan, given.rounds):
+                    rows.append(row)
+                    sys.stderr.write(f"{row['engine']} {row['relay']} {calls}: {row['cpu_s_per_call_min']:.4f}\n")
+    sys.stdout.write(table(COLUMNS, rows) + "\n")
+    if given.json:
+        report = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "tls": given.tls, "turns": given.turns}
+        given.json.write_text(json.dumps({**report, "machine": machine.description(), "rows": rows}, indent=1))
+    return 0 if all(row.get("good", True) for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""What this machine is, what else runs on it, what a tree of processes uses. Linux's /proc, read; nothing changed."""
+
+import os
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of a process and all that it started: seconds of processor since the start, MiB (PSS) and threads now."""
+
+    at: float
+    user: float
+    system: float
+    mib: float
+    threads: int
+
+    @property
+    def cpu(self) -> float:
+        return self.user + self.system
+
+
+@dataclass(frozen=True, slots=True)
+class CoreTime:
+    """Seconds that one core was busy, for anybody, and that the hypervisor kept from it."""
+
+    busy: float
+    stolen: float
+
+
+def usage(pid: int, *, memory: bool = False) -> Usage:
+    """What the tree under `pid` has used. Memory is dear to count, so it is 0 unless asked for."""
+    at, user, system, mib, threads = time.monotonic(), 0.0, 0.0, 0.0, 0
+    for member in _tree(pid):
+        fields = _stat(member)
+        if fields is None:
+            continue
+        user, system = user + int(fields[11]) / _TICKS, system + int(fields[12]) / _TICKS
+        threads += int(fields[17])
+        mib += _pss_mib(member) if memory else 0.0
+    return Usage(at, user, system, mib, threads)
+
+
+def core_time(core: int) -> CoreTime:
+    """What one core has done since the machine started."""
+    for line in (_PROC / "stat").read_text().splitlines():
+        if line.startswith(f"cpu{core} "):
+            user, nice, system, _idle, _iowait, irq, softirq, stolen = (int(word) for word in line.split()[1:9])
+            return CoreTime((user + nice + system + irq + softirq) / _TICKS, stolen / _TICKS)
+    raise ValueError(f"there is no core {core}")
+
+
+def description() -> dict[str, str]:
+    """The machine in words."""
+    models = [line for line in (_PROC / "cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    memory = int((_PROC / "meminfo").read_text().split()[1]) >> 20
+    return {
+        "processor": models[0].partition(":")[2].strip() if models else "unknown",
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{memory} GiB",
+        "kernel": os.uname().release,
+        "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+    }
+
+
+def _tree(pid: int) -> list[int]:
+    children: dict[int, list[int]] = defaultdict(list)
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+            children[int(fields[1])].append(int(entry.name))
+    found: list[int] = []
+    ahead = [pid]
+    while ahead:
+        found.append(ahead.pop())
+        ahead += children[found[-1]]
+    return found
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat behind the name, which may hold anything; None when it is gone."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    return text[text.rindex(")") + 2 :].split()
+
+
+def _pss_mib(pid: int) -> float:
+    try:
+        lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024

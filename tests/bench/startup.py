@@ -1,0 +1,185 @@
+"""`python -m tests.bench.startup`: from a process's start to its first 200, on one core.
+
+    python -m tests.bench.startup --tries 5 --json startup.json
+
+Each function as functions-framework serves it, with its store in SQLite and, where its emulator is installed, in
+Firestore; and the stream service under gunicorn. Byte code is compiled, as in the images. The least of several tries
+is told: everything else a machine does can only make a start slower.
+"""
+
+import argparse
+import compileall
+import http.client
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.bench import machine
+from tests.bench.table import Column, table
+from tests.firestore_emulator import EmulatorMissingError, emulator
+from tests.functions.scenes import ACCOUNT, CALLER, ENVIRONMENT, FUNCTIONS_URL, KEY, OUR_NUMBER, signature
+
+ROOT = Path(__file__).parents[2]
+GIVE_UP_SECONDS = 30.0
+CORE = 0
+LOOK_AGAIN_SECONDS = 0.002
+COLUMNS = (
+    Column("process", "process"), Column("store", "store"),
+    Column("least ms", "least_ms"), Column("median ms", "median_ms"), Column("processor ms", "cpu_ms"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The first request, and the status that says that it was served."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: str = ""
+    status: int = 200
+
+
+def _webhook(path: str, query: str = "", **fields: str) -> Asked:
+    form = {"CallSid": "CA" + "b" * 32, "AccountSid": ACCOUNT, "From": CALLER, "To": OUR_NUMBER, **fields}
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Twilio-Signature": signature(FUNCTIONS_URL + path + query, form),
+    }
+    return Asked("POST", "/" + query, headers, urlencode(form))
+
+
+_RINGING = {"CallStatus": "ringing", "Direction": "inbound"}
+_KEY = {"Authorization": f"Bearer {KEY}"}
+FUNCTIONS: Mapping[str, Asked] = {
+    "twiml": _webhook("/twiml", **_RINGING),
+    "incoming_call": _webhook("/incoming-call", **_RINGING),
+    "call_flow": _webhook("/call-flow", "?step=idle&prompts=0"),
+    "call_events": replace(_webhook("/call-events", CallStatus="completed"), status=204),
+    "calls": Asked("GET", "/calls", _KEY),
+    # Nothing is dialled: what is asked for is wrong, which is found out before Twilio would be asked.
+    "outgoing_call": Asked("POST", "/", {**_KEY, "Content-Type": "application/json"}, "{}", 400),
+}
+
+
+def functions(tries: int, stores: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for each function and store; `stores` are settings of CALL_STORE by name."""
+    script = "from functions_framework._cli import _cli; _cli()"
+    rows = []
+    for target, asked in FUNCTIONS.items():
+        for store, address in stores.items():
+            # As in Cloud Run functions: PORT, FUNCTION_TARGET and the source's folder.
+            env = {**os.environ, **ENVIRONMENT, "CALL_STORE": address, "FUNCTION_TARGET": target}
+            command = [sys.executable, "-c", script, "--source", "main.py", "--target", target]
+            rows.append(_row(target, store, tries, command, env, asked, ROOT / "functions"))
+    return rows
+
+
+def stream_service(tries: int, store: str) -> dict[str, Any]:
+    """A row for the stream service."""
+    env = {**os.environ, **ENVIRONMENT, "CALL_STORE": store, "OPENAI_API_KEY": "-" * 8, "AMIVOICE_API_KEY": "-" * 8}
+    config = "--config=python:stream_service.gunicorn_conf"
+    command = [sys.executable, "-m", "gunicorn", config, "stream_service.app:create_app()"]
+    return _row("stream service", "sqlite", tries, command, env, Asked("GET", "/health", {}), ROOT)
+
+
+def _row(
+    process: str, store: str, tries: int, command: list[str], env: Mapping[str, str], asked: Asked, folder: Path
+) -> dict[str, Any]:
+    took = [_first_answer(command, env, asked, folder) for _ in range(tries)]
+    least, median = min(took)[0], statistics.median(seconds for seconds, _ in took)
+    cpu = min(cpu for _, cpu in took)
+    shown = {"least_ms": least, "median_ms": median, "cpu_ms": cpu}
+    return {"process": process, "store": store, **{name: round(1000 * value) for name, value in shown.items()}}
+
+
+def _first_answer(command: list[str], env: Mapping[str, str], asked: Asked, folder: Path) -> tuple[float, float]:
+    """From the start of the process to the last byte of its first answer: seconds, and seconds of processor."""
+    port = _free_port()
+    began = time.monotonic()
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**env, "PORT": str(port)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: os.sched_setaffinity(0, {CORE}),
+    )
+    try:
+        while time.monotonic() - began < GIVE_UP_SECONDS:
+            if process.poll() is not None:
+                raise RuntimeError(f"{command} ended: {(process.stderr or sys.stdin).read()[-2000:]!r}")
+            status = _ask(port, asked)
+            if status == asked.status:
+                return time.monotonic() - began, machine.usage(process.pid).cpu
+            if status is not None:
+                raise RuntimeError(f"{command} answered {status} to {asked.path}")
+            time.sleep(LOOK_AGAIN_SECONDS)
+        raise RuntimeError(f"{command} did not answer in {GIVE_UP_SECONDS:g} s")
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr:
+            process.stderr.close()
+
+
+def _ask(port: int, asked: Asked) -> int | None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=GIVE_UP_SECONDS)
+    try:
+        connection.request(asked.method, asked.path, asked.body, dict(asked.headers))
+        answer = connection.getresponse()
+        answer.read()
+    except ConnectionError:
+        return None
+    finally:
+        connection.close()
+    return answer.status
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def measure(tries: int) -> dict[str, Any]:
+    """All starts. Without the Firestore emulator its rows are missing."""
+    for folder in ("functions", "stream_service"):
+        compileall.compile_dir(ROOT / folder, quiet=1)
+    with tempfile.TemporaryDirectory(prefix="callbot-startup-") as folder:
+        sqlite = f"sqlite:{folder}/calls.db"
+        rows = [*functions(tries, {"sqlite": sqlite}), stream_service(tries, sqlite)]
+        try:
+            with emulator(Path(folder)) as host:
+                os.environ["FIRESTORE_EMULATOR_HOST"] = host
+                rows += functions(tries, {"firestore": "firestore:bench"})
+        except EmulatorMissingError:
+            sys.stderr.write("without the Firestore emulator: its rows are missing\n")
+        finally:
+            os.environ.pop("FIRESTORE_EMULATOR_HOST", None)
+    return {"machine": machine.description(), "rows": rows}
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--tries", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    asked = parser.parse_args(arguments)
+    figures = measure(asked.tries)
+    sys.stdout.write(table(COLUMNS, figures["rows"]) + f"\nmachine: {figures['machine']}\n")
+    if asked.json:
+        asked.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
