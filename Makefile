@@ -5,10 +5,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # More than there are cores: whole calls take as long as calls take, and mostly wait.
-WORKERS ?= 6
+WORKERS ?= 8
 # Calls run in real time and six at once: what failed is asked once more by itself, and counts if it fails again.
 ALONE = echo "== once more, by themselves" && $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 READY := .venv/.ready
+CODEC := stream_service/wire/_codec.abi3.so
 # The tools that look at infra/, apart from the product's: their requirements would hold each other back.
 INFRA := .venv-infra/bin
 INFRA_READY := .venv-infra/.ready
@@ -16,7 +17,7 @@ INFRA_READY := .venv-infra/.ready
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(READY) ## install into .venv what pyproject.toml and requirements-dev.txt say (only when they have changed)
+setup: $(READY) $(CODEC) ## install into .venv what pyproject.toml and requirements-dev.txt say (only when they have changed)
 
 dev: setup ## serve everything on one port, with an emulator for each vendor without a key
 	@$(BIN)/callbot dev --reload
@@ -57,6 +58,10 @@ $(READY): pyproject.toml requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $(READY)
+
+# Without a C compiler everything works in Python, only with more CPU for each call.
+$(CODEC): $(READY) $(wildcard stream_service/wire/_codec*.[ch])
+	@$(BIN)/python -m stream_service.wire.build_codec >/dev/null 2>&1 || echo "no C compiler: the frame codec runs in Python"
 
 $(INFRA_READY): requirements-infra.txt
 	@test -x $(INFRA)/python || $(PYTHON) -m venv .venv-infra
