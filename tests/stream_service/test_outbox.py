@@ -1,17 +1,24 @@
 """The send buffer's two policies, in every order of events."""
 
+from typing import Any
+
+from both_codecs import codec, under_test
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_service.outbox import Outbox
+__all__ = ["codec"]  # every test here runs with both
 
 
-def drained(box: Outbox, limit: int = 10) -> list[bytes]:
+def new_outbox(audio_limit: int, control_limit: int) -> Any:
+    return under_test.Outbox(audio_limit, control_limit)
+
+
+def drained(box: Any, limit: int = 10) -> list[bytes]:
     return list(iter(lambda: box.take(limit), b""))
 
 
 def test_frames_leave_joined_in_the_order_they_came() -> None:
-    box = Outbox(1000, 1000)
+    box = new_outbox(1000, 1000)
     for frame in (b"a1", b"a2"):
         assert box.put_audio(frame)
     assert box.put_control(b"C1")
@@ -22,14 +29,14 @@ def test_frames_leave_joined_in_the_order_they_came() -> None:
 
 
 def test_no_more_leave_at_once_than_asked_for_but_one_always() -> None:
-    box = Outbox(1000, 1000)
+    box = new_outbox(1000, 1000)
     for frame in (b"12345", b"678", b"90", b"this is a long one", b"x"):
         box.put_audio(frame)
     assert drained(box) == [b"1234567890", b"this is a long one", b"x"]
 
 
 def test_the_oldest_audio_is_dropped_and_control_keeps_its_place() -> None:
-    box = Outbox(6, 1000)
+    box = new_outbox(6, 1000)
     box.put_audio(b"a1")
     box.put_control(b"C1")
     for frame in (b"a2", b"a3", b"a4"):
@@ -41,7 +48,7 @@ def test_the_oldest_audio_is_dropped_and_control_keeps_its_place() -> None:
 
 
 def test_discarding_spares_control() -> None:
-    box = Outbox(100, 100)
+    box = new_outbox(100, 100)
     box.put_audio(b"a1")
     box.put_control(b"C1")
     box.put_audio(b"a2")
@@ -53,7 +60,7 @@ def test_discarding_spares_control() -> None:
 
 
 def test_control_over_its_bound_ends_it_all() -> None:
-    box = Outbox(100, 5)
+    box = new_outbox(100, 5)
     assert box.put_control(b"C1")
     assert not box.put_control(b"C2C2")
     assert box.finished
@@ -63,7 +70,7 @@ def test_control_over_its_bound_ends_it_all() -> None:
 
 
 def test_nothing_is_accepted_behind_the_last_frame() -> None:
-    box = Outbox(100, 5)
+    box = new_outbox(100, 5)
     box.put_audio(b"a1")
     assert box.finish(b"the last frame")
     assert not box.finish(b"another")
@@ -83,7 +90,7 @@ actions = st.one_of(
 @given(st.lists(actions, max_size=80))
 def test_against_the_obvious_model(steps: list[tuple[str, int]]) -> None:
     """The model keeps one list and searches it; the outbox must behave the same without searching."""
-    box = Outbox(100, 60)
+    box = new_outbox(100, 60)
     waiting: list[tuple[str, bytes]] = []
     dropped = 0
 

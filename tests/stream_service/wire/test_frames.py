@@ -3,44 +3,21 @@
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator
 
 import pytest
+from both_codecs import codec, under_test
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
-from stream_service.wire import frame_decoder, frames
-from stream_service.wire.frame_decoder import PythonDecoder, messages
+from stream_service.wire import frames
+from stream_service.wire.frame_decoder import messages
 from stream_service.wire.frames import Binary, Close, FrameError, Ping, Pong, Text
 from stream_service.wire.masking import apply_mask, fresh_mask
 
+__all__ = ["codec"]  # every test here runs with both
+
 LIMIT = 1 << 20
-COMPILED = frame_decoder.Decoder is not PythonDecoder  # what does not depend on it being there: the rules
-
-
-@pytest.fixture(
-    autouse=True,
-    scope="module",
-    params=[
-        pytest.param((PythonDecoder, frames.python_encode), id="python"),
-        pytest.param(
-            (frame_decoder.Decoder, frames.encode),
-            id="compiled",
-            marks=pytest.mark.skipif(not COMPILED, reason="the codec has not been compiled (build_codec)"),
-        ),
-    ],
-)
-def codec(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test of this file is asked of both codecs: they must not differ in anything."""
-    global Decoder
-    Decoder, encoder = request.param
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(frames, "encode", encoder)
-        yield
-
-
-Decoder: type[PythonDecoder] = PythonDecoder
 
 # Every class of length and its edges (RFC 6455, section 5.2).
 lengths = st.sampled_from([0, 1, 3, 4, 5, 124, 125, 126, 127, 250, 1023, 1024, 65_535, 65_536, 70_000])
@@ -64,7 +41,7 @@ def frame(first: int, payload: bytes = b"", *, mask: bytes = b"", length_class: 
 
 
 def decoded(data: bytes, *, masked: bool = False, limit: int = LIMIT) -> list[frames.Message]:
-    decoder = Decoder(masked, limit)
+    decoder = under_test.Decoder(masked, limit)
     decoder.feed(data)
     return list(messages(decoder))
 
@@ -107,7 +84,7 @@ def test_any_chunks_of_any_framing_give_the_same_messages(
     expected, wire = conversation
     mask = b"\x9a\x01\xfe\x37" if masked else b""
     data = b"".join(frame(first, part, mask=mask) for first, part in wire)
-    decoder = Decoder(masked, LIMIT)
+    decoder = under_test.Decoder(masked, LIMIT)
     received: list[frames.Message] = []
     for piece in pieces(data, cuts):
         decoder.feed(piece)
@@ -121,7 +98,7 @@ def test_who_stops_asking_gets_the_rest_later(
     conversation: tuple[list[frames.Message], list[tuple[int, bytes]]], cuts: list[int]
 ) -> None:
     expected, wire = conversation
-    decoder = Decoder(False, LIMIT)
+    decoder = under_test.Decoder(False, LIMIT)
     for piece in pieces(b"".join(frame(first, part) for first, part in wire), cuts):
         decoder.feed(piece)  # nothing is asked for in between
     assert list(messages(decoder)) == expected
@@ -129,8 +106,8 @@ def test_who_stops_asking_gets_the_rest_later(
 
 @given(st.lists(st.one_of(data_messages, control_messages), max_size=6), st.booleans(), st.integers(1, 70_000))
 @settings(max_examples=60, deadline=None)
-def test_wsproto_understands_what_we_write(messages: list[frames.Message], client: bool, step: int) -> None:
-    encoded = b"".join(encode(message, mask=client) for message in messages)
+def test_wsproto_understands_what_we_write(sent: list[frames.Message], client: bool, step: int) -> None:
+    encoded = b"".join(encode(message, mask=client) for message in sent)
     peer = FrameProtocol(client=not client, extensions=[])
     received: list[frames.Message] = []
     unfinished: list[bytes] = []
@@ -143,14 +120,14 @@ def test_wsproto_understands_what_we_write(messages: list[frames.Message], clien
                 kind = {Opcode.TEXT: Text, Opcode.BINARY: Binary, Opcode.PING: Ping, Opcode.PONG: Pong}[part.opcode]
                 received.append(kind(b"".join(unfinished)))
                 unfinished.clear()
-    assert received == messages
+    assert received == sent
 
 
 @given(st.lists(st.tuples(st.one_of(st.text(max_size=300), payloads), st.booleans()), max_size=8), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_we_understand_what_wsproto_writes(parts: list[tuple[str | bytes, bool]], client: bool) -> None:
     peer = FrameProtocol(client=client, extensions=[])
-    decoder = Decoder(client, LIMIT)
+    decoder = under_test.Decoder(client, LIMIT)
     expected: list[frames.Message] = []
     begun: list[str | bytes] = []
     for payload, final in parts:
@@ -170,7 +147,7 @@ def test_we_understand_what_wsproto_writes(parts: list[tuple[str | bytes, bool]]
 @example(b"\x81\xfe\x00\x05", True, [])
 @settings(max_examples=400, deadline=None)
 def test_no_bytes_whatever_raise_anything_but_frame_error(data: bytes, masked: bool, cuts: list[int]) -> None:
-    decoder = Decoder(masked, 200)
+    decoder = under_test.Decoder(masked, 200)
     with contextlib.suppress(FrameError):
         for piece in pieces(data, cuts):
             decoder.feed(piece)
@@ -226,13 +203,13 @@ def test_masking_is_the_exclusive_or_of_section_5_3(data: bytes, mask: bytes) ->
 def encode(message: frames.Message, *, mask: bool) -> bytes:
     match message:
         case Text(data):
-            return frames.encode_text(data, mask)
+            return under_test.encode(0x80 | frames.TEXT, data, mask)
         case Binary(data):
-            return frames.encode_binary(data, mask)
+            return under_test.encode(0x80 | frames.BINARY, data, mask)
         case Ping(data):
-            return frames.encode_control(frames.PING, data, mask)
+            return under_test.encode(0x80 | frames.PING, data, mask)
         case Pong(data):
-            return frames.encode_control(frames.PONG, data, mask)
+            return under_test.encode(0x80 | frames.PONG, data, mask)
         case Close(code, reason):
             return frames.encode_close(code, reason, mask)
 
@@ -249,7 +226,7 @@ def test_reserved_opcodes_are_refused(opcode: int) -> None:
 
 
 def test_messages_before_the_wrong_frame_are_still_handed_out() -> None:
-    decoder = Decoder(False, LIMIT)
+    decoder = under_test.Decoder(False, LIMIT)
     decoder.feed(frame(0x81, b"good") + frame(0x83) + frame(0x89))
     whole_ones = messages(decoder)
     assert next(whole_ones) == Text(b"good")
@@ -320,7 +297,7 @@ def test_a_character_may_be_cut_by_fragments_but_not_by_the_end() -> None:
 def test_wrong_text_is_noticed_before_its_frame_has_ended() -> None:
     # As the Autobahn suite's cases 6.4.3 and 6.4.4 want it for "strict".
     whole = frame(0x81, "κόσμε".encode() + b"\xf4\x90\x80\x80" + b"edited", mask=b"\1\2\3\4")
-    decoder = Decoder(True, LIMIT)
+    decoder = under_test.Decoder(True, LIMIT)
     decoder.feed(whole[: 6 + 11])
     assert decoder.pull() is None
     decoder.feed(whole[6 + 11 : 6 + 13])

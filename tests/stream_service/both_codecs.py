@@ -1,0 +1,83 @@
+"""The codec in Python and the compiled one, for tests that must hold for both.
+
+The compiled one is built for the tests from the sources as they are, wherever a compiler is; what lies beside the
+sources is not asked. A test module imports the fixture `codec`, and takes everything from `under_test`.
+"""
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from stream_service.engines.uplink import PythonUplink
+from stream_service.outbox import PythonOutbox
+from stream_service.wire import build_codec, frames
+from stream_service.wire.build_codec import CannotBuildError
+from stream_service.wire.frame_decoder import PythonDecoder
+from stream_service.wire.realtime import find_audio_delta
+from stream_service.wire.twilio_media import find_caller_audio
+
+
+@dataclass
+class Codec:
+    """One of the two; the names are those of `stream_service.wire._codec`."""
+
+    encode: Callable[[int, bytes, bool], bytes] = frames.python_encode
+    caller_audio: Callable[[bytes], bytes | None] = find_caller_audio
+    audio_delta: Callable[[bytes], tuple[bytes, str, str] | None] = find_audio_delta
+    Decoder: Any = PythonDecoder
+    Outbox: Any = PythonOutbox
+    Uplink: Any = PythonUplink
+
+
+under_test = Codec()
+
+
+@pytest.fixture(scope="module", params=["python", "compiled"], autouse=True)
+def codec(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs every test of the module twice. Without a compiler the second time is skipped."""
+    chosen = Codec() if request.param == "python" else compiled_codec()
+    vars(under_test).update(vars(chosen))
+    yield request.param
+    vars(under_test).update(vars(Codec()))
+
+
+def compiled_codec() -> Codec:
+    """The compiled pieces; the test is skipped when they cannot be built here."""
+    try:
+        module = compiled()
+    except CannotBuildError as error:
+        pytest.skip(f"the codec cannot be compiled here: {error}")
+    names = ("encode", "caller_audio", "audio_delta", "Decoder", "Outbox", "Uplink")
+    return Codec(**{name: getattr(module, name) for name in names})
+
+
+@cache
+def compiled() -> ModuleType:
+    """The compiled codec as a module. Raises CannotBuildError."""
+    target = _folder() / "_codec.abi3.so"
+    if not target.exists():
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        build_codec.build(target)  # other workers may do the same, and it is put in place whole
+    spec = importlib.util.spec_from_file_location("stream_service.wire._codec", target)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _folder() -> Path:
+    """One for each state of the sources, shared by the test workers of a user."""
+    sources = sorted(build_codec.HERE.glob("_codec*.[ch]"))
+    state = hashlib.sha256(b"".join(source.read_bytes() for source in sources) + sys.version.encode())
+    return Path(tempfile.gettempdir()) / f"callbot-codec-{os.getuid()}" / state.hexdigest()[:16]

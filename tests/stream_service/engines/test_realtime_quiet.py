@@ -1,0 +1,175 @@
+"""What of engine realtime wakes the call's thread, and what waits until it wakes for something else."""
+
+import base64
+import json
+import queue
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from call_scenes import AGENT, EPOCH
+
+from engines.engine_desk import settings
+from stream_service.engines.port import FromVendor, Several, VendorOpened
+from stream_service.engines.realtime import RealtimeEngine
+from stream_service.events import AgentAudioStarted, AgentWords, Event, ResponseStarted
+from stream_service.outbox import Outbox
+from stream_service.playout import Playout
+from stream_service.pump import Pump
+from stream_service.transcript import Transcript
+from stream_service.wire.frames import Text
+
+WORDS = "response.output_audio_transcript.delta"
+
+
+class Line:
+    """A link that only remembers; with it the test's thread is the pump's and the call's in turn."""
+
+    def __init__(self) -> None:
+        self.route: Any = None
+        self.sent: list[bytes] = []
+        self.inlet = (Outbox(1000, 1000), True, lambda: None)
+
+    def send_audio(self, message: bytes, *, then: bytes = b"") -> bool:
+        self.sent += [message, then]
+        return True
+
+    def send_text(self, message: bytes) -> None:
+        self.sent.append(message)
+
+    def discard_audio(self) -> int:
+        return 0
+
+    def release(self) -> None:
+        """It is not held."""
+
+    def flush_later(self) -> None:
+        """It is not written."""
+
+    def abort(self) -> None:
+        self.route = None
+
+
+class Scene:
+    """An engine between two lines."""
+
+    def __init__(self, pump: Pump, pool: ThreadPoolExecutor) -> None:
+        self.posted: queue.SimpleQueue[FromVendor | Event] = queue.SimpleQueue()
+        self.carrier, self.vendor = Line(), Line()
+        self.engine = RealtimeEngine(
+            settings=settings(OPENAI_REALTIME_URL="ws://127.0.0.1:9/nobody"),
+            agent=AGENT,
+            instructions="",
+            transcript=Transcript("realtime", 1, [], EPOCH),
+            playout=Playout(),
+            carrier=self.carrier,  # type: ignore[arg-type]  # all of it that is used
+            stream_sid="MZ1",
+            pump=pump,
+            pool=pool,
+            post=self.posted.put,
+        )
+        self.engine.receive(FromVendor(0, VendorOpened(self.vendor)), 0.0)  # type: ignore[arg-type]  # as above
+
+    def comes(self, kind: str, **fields: Any) -> None:
+        """A message of the vendor's; what the engine leaves to the call's thread is posted, as its link would."""
+        message = json.dumps({"type": kind, **fields}, separators=(",", ":")).encode()
+        if not self.vendor.route(message):
+            self.posted.put(FromVendor(0, Text(message)))
+
+    def words(self, text: str, item: str = "i1") -> None:
+        self.comes(WORDS, response_id="r1", item_id=item, delta=text)
+
+    def sound(self, item: str = "i1") -> None:
+        audio = base64.b64encode(bytes(160)).decode()
+        self.comes("response.output_audio.delta", response_id="r1", item_id=item, delta=audio)
+
+    def news(self) -> list[FromVendor | Event]:
+        return [self.posted.get() for _ in range(self.posted.qsize())]
+
+    def understood(self, news: list[FromVendor | Event]) -> list[Event]:
+        return [event for one in news if isinstance(one, FromVendor) for event in self.engine.receive(one, 0.0)]
+
+    def mark_returns(self, name: str) -> bool:
+        return self.engine.uplink(
+            b'{"event":"mark","sequenceNumber":"4","streamSid":"MZ1","mark":{"name":"%s"}}' % name.encode()
+        )
+
+
+@pytest.fixture
+def scene(pump: Pump, pool: ThreadPoolExecutor) -> Scene:
+    return Scene(pump, pool)
+
+
+def test_words_of_a_response_that_sounds_wait_together(scene: Scene) -> None:
+    scene.comes("response.created", response={"id": "r1"})
+    scene.sound()
+    for word in ("朝", "九時", "から"):
+        scene.words(word)
+        scene.sound()
+    news = scene.news()
+    assert [one.urgent for one in news if isinstance(one, FromVendor)] == [True, False]
+    assert [type(one) for one in news] == [FromVendor, AgentAudioStarted, FromVendor]
+    assert scene.understood(news) == [ResponseStarted("r1"), AgentWords("r1", "i1", "朝九時から", False)]
+
+
+def test_the_first_words_of_a_silent_response_are_told_at_once(scene: Scene) -> None:
+    scene.sound()
+    scene.comes("response.created", response={"id": "r2"})
+    scene.news()
+    scene.words("朝")
+    scene.words("九時")
+    assert [one.urgent for one in scene.news() if isinstance(one, FromVendor)] == [True, True]
+
+
+def test_words_stay_between_the_events_they_came_between(scene: Scene) -> None:
+    scene.sound()
+    scene.words("before")
+    scene.comes("response.created", response={"id": "r2"})
+    scene.sound("i2")
+    scene.words("after", "i2")
+    scene.words("wards", "i3")
+    news = [one for one in scene.news() if isinstance(one, FromVendor)]
+    assert scene.understood(news) == [
+        AgentWords("r1", "i1", "before", False),
+        ResponseStarted("r2"),
+        AgentWords("r1", "i2", "after", False),
+        AgentWords("r1", "i3", "wards", False),
+    ]
+
+
+def test_words_that_come_while_others_are_read_are_read_later(scene: Scene) -> None:
+    scene.sound()
+    scene.words("one")
+    first = scene.news()
+    assert scene.understood(first)[-1:] == [AgentWords("r1", "i1", "one", False)]
+    scene.words("two")
+    assert scene.understood(scene.news()) == [AgentWords("r1", "i1", "two", False)]
+
+
+def test_words_of_a_session_given_up_are_old_news(scene: Scene) -> None:
+    scene.sound()
+    scene.words("old")
+    (several,) = (one for one in scene.news() if isinstance(one, FromVendor))
+    assert isinstance(several.news, Several)
+    assert scene.engine.receive(FromVendor(7, several.news, urgent=False), 0.0) == []
+
+
+def test_only_the_last_mark_is_told(scene: Scene) -> None:
+    for _ in range(3):
+        scene.sound()
+    marks = [json.loads(sent)["mark"]["name"] for sent in scene.carrier.sent if b'"mark"' in sent]
+    assert [scene.mark_returns(mark) for mark in marks] == [True, True, False]
+
+
+def test_marks_that_a_clear_brings_back_wake_nobody(scene: Scene) -> None:
+    for _ in range(3):
+        scene.sound()
+    marks = [json.loads(sent)["mark"]["name"] for sent in scene.carrier.sent if b'"mark"' in sent]
+    scene.comes("input_audio_buffer.speech_started", audio_start_ms=1, item_id="c1")
+    assert json.loads(scene.carrier.sent[-1])["event"] == "clear"
+    assert [scene.mark_returns(mark) for mark in marks] == [True, True, True]
+
+
+@pytest.mark.parametrize("name", ["bye", "my label", r"a\u0030-1", ""])
+def test_other_marks_are_the_sessions(scene: Scene, name: str) -> None:
+    assert not scene.mark_returns(name)
