@@ -87,6 +87,18 @@ class Inbox:
         return self._items.popleft() if self._items else None
 
 
+def patience(session: CallSession, calm: bool, now: float) -> float:
+    """How many seconds to wait for something to happen, before time itself is what happened.
+
+    `calm`: nobody else but the session has anything due soon.
+    """
+    longest = CALM_TICK_SECONDS if calm and session.patient else TICK_SECONDS
+    if session.due_at is None:
+        return longest
+    left = session.due_at - now
+    return min(left, longest) if left > 0 else TICK_SECONDS  # what could not be done when it was due can wait
+
+
 class Relay:
     """Carries one stream of one call, from the ticket to the end. `run` returns why it ended."""
 
@@ -152,7 +164,8 @@ class Relay:
         self._note(self._log.usage(model, seconds, reads_aloud=aloud))
 
     def _step(self) -> None:
-        item = self._inbox.take(self._patience())
+        calm = self._engine.settled and not self._tools
+        item = self._inbox.take(patience(self._session, calm, self._clock()))
         now = self._clock()
         events = [*self._events(item, now), *self._engine.tick(now), *self._overdue_tools(now), *self._store_health()]
         for event in events:
@@ -161,16 +174,6 @@ class Relay:
         if now - self._alive_at >= ALIVE_EVERY_SECONDS:
             self._alive_at = now
             self._keep_stream(seen_at=wall_clock())
-
-    def _patience(self) -> float:
-        """How long to wait for something to happen before time itself is what happened."""
-        calm = self._session.patient and self._engine.settled and not self._tools
-        longest = CALM_TICK_SECONDS if calm else TICK_SECONDS
-        due = self._session.due_at
-        if due is None:
-            return longest
-        left = due - self._clock()
-        return min(left, longest) if left > 0 else TICK_SECONDS  # what could not be done when it was due can wait
 
     def _events(self, item: InboxItem | None, now: float) -> list[Event]:
         match item:

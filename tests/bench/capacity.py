@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.bench import machine
 from tests.bench.certificate import write_certificate
-from tests.bench.relays import Engine, Floor, Product, Relay
+from tests.bench.relays import AsInstalled, Engine, Floor, Product, Relay
 from tests.bench.rig_process import RELAY_CORE, Rig
 from tests.bench.table import Column, table
 
@@ -125,11 +125,18 @@ def is_good(row: dict[str, Any]) -> bool:
     return kept and row["up_ms"]["p99"] < ADDED_MS and down < ADDED_MS and row["late_setup_ms"]["p99"] < SETUP_MS
 
 
-def compare(plan: Plan, rounds: int) -> Iterator[dict[str, Any]]:
-    """The floor and the product in turns; each of the product's rows has its ratio to the floor's before it."""
+def compare(plan: Plan, rounds: int, as_installed_up_to: int = 0) -> Iterator[dict[str, Any]]:
+    """The floor and the product in turns; each row has its ratio to the floor's before it.
+
+    So many calls at most are also given to the stack as installed, which carries few.
+    """
     for number in range(rounds):
         floor = {"relay": "floor", "round": number, "ratio": 1.0, **measure(Floor(plan.engine), plan)}
         yield floor
+        if plan.calls <= as_installed_up_to:
+            row = {"relay": "as installed", "round": number, **measure(AsInstalled(plan.engine, plan.calls), plan)}
+            row["ratio"] = row["cpu_s_per_call_min"] / max(1e-9, floor["cpu_s_per_call_min"])
+            yield row
         with _product(plan) as product:
             row = measure(product, plan)
             row |= {"relay": "callbot", "round": number, "log_lines": dict(product.log_events)}
@@ -166,6 +173,10 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--turns", action="store_true", help="amivoice: every 8 s an answer by the chat model and <Say>"
     )
+    parser.add_argument(
+        "--as-installed", type=int, default=0, metavar="CALLS",
+        help="up to so many calls, measure flask-sock and websocket-client as they come as well",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, help="write all figures here")
     given = parser.parse_args(words)
     rows: list[dict[str, Any]] = []
@@ -174,7 +185,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for engine in given.engine.split(","):
             for calls in map(int, given.calls.split(",")):
                 plan = Plan(engine, calls, given.seconds, certificate, given.turns)
-                for row in compare(plan, given.rounds):
+                for row in compare(plan, given.rounds, given.as_installed):
                     rows.append(row)
                     sys.stderr.write(f"{row['engine']} {row['relay']} {calls}: {row['cpu_s_per_call_min']:.4f}\n")
     sys.stdout.write(table(COLUMNS, rows) + "\n")

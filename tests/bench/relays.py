@@ -4,6 +4,7 @@ A relay is started with the port of the vendors, and gives for each call what Tw
 """
 
 import http.client
+import json
 import os
 import secrets
 import subprocess
@@ -38,7 +39,6 @@ class Relay(Protocol):
     @property
     def pid(self) -> int: ...
     def ticketed(self, number: int) -> Ticketed: ...
-    def threads(self) -> int: ...
     def stop(self) -> None: ...
 
 
@@ -68,13 +68,45 @@ class Floor:
     def ticketed(self, number: int) -> Ticketed:  # noqa: ARG002 - the floor asks nobody for a ticket
         return ANONYMOUS
 
-    def threads(self) -> int:
-        return 1
-
     def stop(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+
+class AsInstalled:
+    """flask-sock and websocket-client under gunicorn, nothing of them replaced (`as_installed.py`)."""
+
+    target = "/ws"
+
+    def __init__(self, engine: Engine, calls: int) -> None:
+        self._path = "v1/realtime" if engine == "realtime" else "v1/nolog/"
+        self._calls = calls
+        self._listener = processes.listen()
+        self.port: int = self._listener.getsockname()[1]
+
+    def start(self, vendor_port: int, certificate: Path | None) -> None:
+        """Raises ProcessFailedError."""
+        url = f"{'wss' if certificate else 'ws'}://127.0.0.1:{vendor_port}/{self._path}"
+        env = {**os.environ, "VENDOR_URL": url, **({"SSL_CERT_FILE": str(certificate)} if certificate else {})}
+        command = processes.gunicorn(
+            "tests.bench.as_installed:app", self._listener,
+            "--worker-class=gthread", f"--threads={self._calls + 8}", "--no-control-socket",
+        )  # fmt: skip
+        self._process = Supervised(
+            "as installed", [*pinned(RELAY_CORE, real_time=("-r", "1")), *command], env=env, listener=self._listener
+        )
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ticketed(self, number: int) -> Ticketed:  # noqa: ARG002 - it knows no calls
+        return ANONYMOUS
+
+    def stop(self) -> None:
+        self._process.stop(1.0)
 
 
 class Product:
@@ -96,6 +128,7 @@ class Product:
         self._desk = Desk()
         self._webhooks = http.client.HTTPConnection("127.0.0.1", self._functions_listener.getsockname()[1], timeout=10)
         self.log_events: Counter[str] = Counter()
+        self.log_reasons: Counter[str] = Counter()
         self.webhook_seconds: list[float] = []
 
     def start(self, vendor_port: int, certificate: Path | None) -> None:
@@ -170,9 +203,6 @@ class Product:
         parameters = {p.get("name", ""): p.get("value", "") for p in stream.findall("Parameter")}
         return Ticketed(self._signature, self._account, sid, parameters)
 
-    def threads(self) -> int:
-        return len(list(Path(f"/proc/{self._stream.pid}/task").iterdir()))
-
     def stop(self) -> None:
         for process in (getattr(self, "_stream", None), getattr(self, "_functions", None)):
             if process is not None:
@@ -181,12 +211,14 @@ class Product:
         self._desk.close()
 
     def _count(self, line: str) -> None:
-        """Of what the service logs, only how much of it there was."""
-        kind = "other"
-        if line.startswith("{"):
-            start = line.find('"message": "') + 12
-            kind = line[start : line.find('"', start)][:40]
-        self.log_events[kind] += 1
+        """Of what the service logs, only how much of it there was, and what it gave as reasons."""
+        try:
+            said = json.loads(line)
+        except ValueError:
+            said = {"event": "other"}
+        self.log_events[said.get("event", said.get("message", ""))[:40]] += 1
+        if "reason" in said:
+            self.log_reasons[f"{said.get('event')}: {said['reason']}"] += 1
 
 
 def _wait_for_port(port: int) -> None:

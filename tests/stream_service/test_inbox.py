@@ -1,14 +1,15 @@
-"""What happens to a call, in order: who is woken for it, and who is not."""
+"""What happens to a call, in order: who is woken for it, who is not, and when time itself wakes the call."""
 
 import queue
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from stream_service.engines.port import FromVendor, Several
 from stream_service.events import Tick
-from stream_service.relay import INBOX_LIMIT, Inbox, InboxItem
+from stream_service.relay import CALM_TICK_SECONDS, INBOX_LIMIT, TICK_SECONDS, Inbox, InboxItem, patience
 from stream_service.wire.frames import Text
 
 LONG = 10.0
@@ -93,3 +94,22 @@ def test_nobody_sleeps_through_anything_however_many_put() -> None:
     for thread in threads:
         thread.join(LONG)
     assert all(numbers == [b"%d" % number for number in range(count)] for numbers in seen.values())
+
+
+@pytest.mark.parametrize(
+    ("patient", "calm", "due_in", "seconds"),
+    [
+        (False, True, None, TICK_SECONDS),
+        (True, False, None, TICK_SECONDS),
+        (True, True, None, CALM_TICK_SECONDS),
+        (True, True, 0.7, 0.7),
+        (True, True, 30.0, CALM_TICK_SECONDS),
+        (True, True, -0.1, TICK_SECONDS),  # what was due could not be done, and is looked at again
+        (False, True, 0.05, 0.05),
+        (False, True, 30.0, TICK_SECONDS),
+    ],
+)
+def test_a_call_wakes_for_what_is_due(patient: bool, calm: bool, due_in: float | None, seconds: float) -> None:
+    now = 100.0
+    session = SimpleNamespace(patient=patient, due_at=None if due_in is None else now + due_in)
+    assert patience(session, calm, now) == pytest.approx(seconds)  # type: ignore[arg-type]  # all of it that is used

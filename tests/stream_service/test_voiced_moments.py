@@ -1,7 +1,7 @@
 """Scenes from calls on engine realtime: tools, keys, silence, and a new session or stream."""
 
 import pytest
-from call_scenes import AGENT, a_turn, none, notes, one, step_of
+from call_scenes import AGENT, BEGIN, a_turn, none, notes, one, step_of
 from voiced_scenes import END_CALL, greeted, says, uses, voiced
 
 from stream_service.commands import (
@@ -21,6 +21,7 @@ from stream_service.events import (
     PlaybackReached,
     ResponseEnded,
     ResponseStarted,
+    Tick,
     ToolCall,
     ToolResult,
 )
@@ -135,6 +136,31 @@ def test_the_line_is_not_idle_while_the_bot_is_heard() -> None:
     says(scene, "長い話を")
     scene.answers("r1", "i1", "昔々、" * 30, 40_000)
     none(scene.wait(30), RequestResponse)
+
+
+def test_the_silence_begins_when_the_last_mark_returns_however_rarely_time_is_told() -> None:
+    scene = greeted()
+    says(scene, "営業時間は")
+    mark = scene.answers("r1", "i1", "九時からです。", 2000)
+    scene.happens(PlaybackReached(mark), after=2.0)  # with no Tick since the answer began
+    none(scene.happens(Tick(), after=AGENT.idle_seconds - 0.1), RequestResponse)
+    one(scene.happens(Tick(), after=0.2), RequestResponse)
+
+
+def test_what_must_not_be_late_is_said_to_be_due() -> None:
+    scene = voiced()
+    assert scene.session.patient
+    assert scene.session.due_at == pytest.approx(BEGIN + FIRST_SOUND_SECONDS)
+    scene.happens(EngineReady(resumed=False))
+    mark = scene.answers("r0", "i0", AGENT.greeting, 2000)
+    assert scene.session.due_at is None
+    scene.hears_out(mark)
+    says(scene, "営業時間は")
+    assert scene.session.due_at == pytest.approx(scene.now - 0.2 + FIRST_SOUND_SECONDS)
+    uses(scene, END_CALL, words="失礼いたします。")
+    scene.happens(ToolResult(0, END_CALL, Ending("asked")))
+    assert scene.session.due_at is not None
+    assert scene.session.due_at > scene.now
 
 
 # --- keys ---------------------------------------------------------------------------------------------------------

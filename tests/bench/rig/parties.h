@@ -23,7 +23,7 @@ typedef struct Session Session;
 typedef struct {
     Conn conn;
     uint32_t id;
-    bool late, cut_off, stray;
+    bool late, cut_off, stray, flooding, gone;
     char sid[40], stream[40], account[40], *parameters;
     double asked_at, opened_at, heard_at, next_frame, play_ends, barged_at, answering_since;
     char constant[256]; /* base64 of what follows a frame's stamp */

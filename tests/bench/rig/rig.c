@@ -5,9 +5,9 @@
  * First it prints `vendor PORT`, where both vendors are. Then it does what it reads, a line at a time:
  *
  *     call ID LATE SIGNATURE ACCOUNT CALL_SID PARAMETERS   open this stream (SIGNATURE - for none; LATE 1: set up apart)
- *     stray ID            this call is meant to be bad: count nothing of it
- *     deaf ID             its vendor stops reading
- *     flood ID            its vendor sends speech as fast as it can
+ *     bad KIND ID         from now on one side of this call is bad, and nothing of the call counts:
+ *                         deaf-caller, deaf-vendor (stops reading), flood-caller, flood-vendor (sends all it can),
+ *                         gone-caller (is silent and reads nothing, but does not hang up), bomb-caller (compresses)
  *     window SECONDS      measure from now on; `opened` and `shut` are printed as that happens, then a line of JSON
  *
  * The end of its input ends it. */
@@ -59,24 +59,37 @@ static void call_opens(char *words) {
     ws_connect(&call->conn, relay_port, target, headers, false);
 }
 
-static Call *call_named(const char *words) {
-    uint32_t id = strtoul(words, NULL, 10);
-    if (id >= call_count) die("no such call");
-    return &calls[id];
+static void stop_reading(Conn *c) { c->deaf = true, conn_watch(c); }
+
+/* A frame that says it is compressed, which was never agreed on: a megabyte of zeros would take a thousand bytes. */
+static void send_bomb(Conn *c) {
+    uint8_t frame[8 + 1024] = {0x80 | 0x40 | OP_TEXT, 0x80 | 126, 1024 >> 8, 1024 & 0xFF};
+    for (int i = 0; i < 1000; i++) conn_write(c, frame, sizeof frame);
+}
+
+static void turns_bad(const char *words) {
+    char kind[16];
+    uint32_t id;
+    if (sscanf(words, "%15s %u", kind, &id) != 2 || id >= call_count) die("a bad call that cannot be read");
+    Call *call = &calls[id];
+    Session *session = call->session;
+    call->stray = true;
+    if (call->conn.state != OPEN || !session || session->conn.state != OPEN) die("a call that is over cannot turn bad");
+    if (!strcmp(kind, "deaf-caller")) stop_reading(&call->conn);
+    else if (!strcmp(kind, "deaf-vendor")) stop_reading(&session->conn);
+    else if (!strcmp(kind, "flood-caller")) call->flooding = true;
+    else if (!strcmp(kind, "flood-vendor")) session->flooding = true, timer_set(now_s(), AT_STEP, session);
+    else if (!strcmp(kind, "gone-caller")) call->gone = true, stop_reading(&call->conn);
+    else if (!strcmp(kind, "bomb-caller")) send_bomb(&call->conn);
+    else die("an unknown kind of bad call");
 }
 
 static void obey(char *line) {
     if (!strncmp(line, "call ", 5)) call_opens(line + 5);
-    else if (!strncmp(line, "stray ", 6)) call_named(line + 6)->stray = true;
+    else if (!strncmp(line, "bad ", 4)) turns_bad(line + 4);
     else if (!strncmp(line, "window ", 7)) {
         timer_set(now_s(), AT_OPEN, NULL);
         timer_set(now_s() + atof(line + 7), AT_SHUT, NULL);
-    } else if (!strncmp(line, "deaf ", 5) || !strncmp(line, "flood ", 6)) {
-        Session *s = call_named(strchr(line, ' '))->session;
-        if (!s || s->conn.state != OPEN) return;
-        s->call->stray = true;
-        if (line[0] == 'd') s->conn.deaf = true, conn_watch(&s->conn);
-        else s->flooding = true, timer_set(now_s(), AT_STEP, s);
     } else die("a line that cannot be read");
 }
 
