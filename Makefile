@@ -1,6 +1,6 @@
 # Everything a developer runs. Each target sets up what it needs; nothing outside .venv and .venv-infra is changed.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test check infra lock
+.PHONY: help setup dev demo test check infra bench bench-check lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,9 +13,11 @@ CODEC := stream_service/wire/_codec.abi3.so
 # The tools that look at infra/, apart from the product's: their requirements would hold each other back.
 INFRA := .venv-infra/bin
 INFRA_READY := .venv-infra/.ready
+# What draws the plot of `make bench`.
+PLOT_READY := .venv/.plot-ready
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) $(CODEC) ## install into .venv what pyproject.toml and requirements-dev.txt say (only when they have changed)
 
@@ -40,6 +42,12 @@ infra: setup $(INFRA_READY) ## check infra/ and cloudbuild.yaml without a cloud;
 	$(INFRA)/checkov --config-file .checkov.yaml
 	$(INFRA)/check-jsonschema --builtin-schema vendor.cloudbuild cloudbuild.yaml
 
+bench: setup $(PLOT_READY) ## measure calls per core, turns, starts and webhooks; two minutes; BENCH=--long, --readme, …
+	@$(BIN)/python -m tests.bench $(BENCH)
+
+bench-check: setup ## measure the little that does not depend on the machine, and judge it
+	@$(BIN)/python -m tests.bench --check
+
 # A universal file serves every platform; addresses of indexes are the installer's business and stay out of it.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
@@ -49,6 +57,7 @@ lock: ## pin the requirement files, with hashes; `make lock UPGRADE=--upgrade` t
 	$(COMPILE) $(UPGRADE) pyproject.toml --extra functions --output-file functions/requirements.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --extra stream --output-file stream_service/requirements.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --extra dev --output-file requirements-dev.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra bench --constraint requirements-dev.txt --output-file requirements-bench.txt
 	$(COMPILE) $(UPGRADE) requirements-infra.in --output-file requirements-infra.txt
 
 $(READY): pyproject.toml requirements-dev.txt
@@ -62,6 +71,11 @@ $(READY): pyproject.toml requirements-dev.txt
 # Without a C compiler everything works in Python, only with more CPU for each call.
 $(CODEC): $(READY) $(wildcard stream_service/wire/_codec*.[ch])
 	@$(BIN)/python -m stream_service.wire.build_codec >/dev/null 2>&1 || echo "no C compiler: the frame codec runs in Python"
+
+$(PLOT_READY): requirements-bench.txt
+	@echo "installing matplotlib into .venv ..."
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-bench.txt
+	@touch $(PLOT_READY)
 
 $(INFRA_READY): requirements-infra.txt
 	@test -x $(INFRA)/python || $(PYTHON) -m venv .venv-infra

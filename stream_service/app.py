@@ -42,7 +42,10 @@ def create_app(env: Mapping[str, str] | None = None, services: Services | None =
     def health() -> ResponseReturnValue:
         if shared.live.draining:
             return jsonify(status="stopping"), 503
-        return jsonify(status="ok", calls=len(shared.live))
+        answer = jsonify(status="ok", calls=len(shared.live))
+        # Whoever asks starts this instance, or is about to have a call sent here; the answer leaves first.
+        answer.call_on_close(shared.load_soon)
+        return answer
 
     @app.before_request
     def guard() -> ResponseReturnValue | None:

@@ -4,7 +4,6 @@ What happens on the pump's own thread is `stream_service.connection`.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 from stream_service.connection import Connection
 from stream_service.limits import LinkStats, Lost
@@ -26,8 +25,8 @@ class Link(Connection):
     @property
     def stats(self) -> LinkStats:
         """A snapshot of the counters."""
-        box, channel = self._outbox, self._channel
-        return LinkStats(self._messages_in, self._bytes_in, box.taken, channel.bytes_out, box.dropped, box.peak)
+        box, lane = self._outbox, self._lane
+        return LinkStats(lane.messages_in, lane.bytes_in, box.taken, lane.bytes_out, box.dropped, box.peak)
 
     def send_text(self, data: bytes | str) -> None:
         """Queue a text message that must arrive. Over the bound the link is lost ("overflow")."""
@@ -56,7 +55,7 @@ class Link(Connection):
     @property
     def inlet(self) -> tuple[Outbox, bool, Callable[[], None]]:
         """For who frames audio without us, on the pump's thread: outbox, whether to mask, whom to tell of the first."""
-        return self._outbox, self._mask, partial(self._loop.to_flush.append, self)
+        return self._outbox, self._mask, self._lane
 
     def discard_audio(self) -> int:
         """Forget the audio messages of which nothing is written yet; how many they were."""
@@ -64,12 +63,12 @@ class Link(Connection):
 
     def hold(self) -> None:
         """Stop reading and delivering. What the peer sends stays with the kernel; silence and pings do not count."""
-        self._held = True
+        self._lane.held = True
         self._loop.post(self, self._follow_hold)
 
     def release(self) -> None:
         """Go on after `hold`: first what was already read, in order, on the pump's thread."""
-        self._held = False
+        self._lane.held = False
         self._loop.post(self, self._follow_hold)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -77,12 +76,12 @@ class Link(Connection):
 
         Messages that come meanwhile are not delivered.
         """
-        self._open = False
+        self._lane.open = False
         if self._outbox.finish(frames.encode_close(code, reason, self._mask)):
             self._loop.post(self, lambda: self._start_closing(Lost(self.name, "closed", code, reason), code))
 
     def abort(self) -> None:
         """Close the socket at once, without a close frame."""
-        self._open = False
+        self._lane.open = False
         self._outbox.finish()
         self._loop.post(self, lambda: self._end("closed", None, "aborted"))

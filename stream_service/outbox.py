@@ -14,7 +14,8 @@ class PythonOutbox:
     """A bounded buffer with two policies. Every method may be called from any thread and none waits.
 
     `size` is the number of bytes waiting, `peak` the most there ever were, `dropped` the number of audio frames thrown
-    away over the bound, `taken` the number of frames handed out, `finished` whether no more are accepted.
+    away over the bound, `taken` the number of frames handed out, `finished` whether no more are accepted,
+    and `overflowed` whether that is so because too much control had to wait.
     """
 
     __slots__ = (
@@ -28,6 +29,7 @@ class PythonOutbox:
         "_lock",
         "dropped",
         "finished",
+        "overflowed",
         "peak",
         "size",
         "taken",
@@ -49,6 +51,7 @@ class PythonOutbox:
         self.dropped = 0
         self.taken = 0
         self.finished = False
+        self.overflowed = False
 
     def put_audio(self, frame: bytes) -> bool:
         """Queue an audio frame, dropping the oldest ones if it must. False if it is not taken itself."""
@@ -77,7 +80,7 @@ class PythonOutbox:
             if self.finished:
                 return True
             if self._control_size + len(frame) > self._control_limit:
-                self.finished = True
+                self.finished = self.overflowed = True
                 return False
             self._append_control(frame)
             return True

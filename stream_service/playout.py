@@ -1,15 +1,16 @@
 """What of the bot's audio the caller has heard, item by item. No I/O; the pump writes it, the call's thread reads it.
 
 Twilio buffers what it gets and plays it in real time, so bytes sent are not bytes heard. Two things bound the truth:
-the clock (audio plays one after the other from the moment it was sent) and the marks (sent behind each piece, they
-come back when the piece has been played). After a `clear` all pending marks come back at once and mean nothing, so
-each mark names the number of clears before it.
+the clock (audio plays one after the other from the moment it was sent) and the marks (sent behind some of the pieces
+and behind the last, they come back when that has been played). After a `clear` all pending marks come back at once and
+mean nothing, so each mark names the number of clears before it.
 """
 
 from dataclasses import dataclass, field
 
 BYTES_PER_MS = 8
 _MARK = "a"  # what our marks' names begin with
+MARK_EVERY_MS = 400  # of audio; a mark is a message each way, and by the clock alone we are wrong by less than this
 LATE_MARK_SECONDS = 2.0  # a mark so late is not coming: the carrier lost it
 
 
@@ -32,9 +33,13 @@ class Playout:
         self._ends_at = 0.0
         self._clears = 0
         self._marks = 0
+        self._unmarked = ""  # the item of which audio was sent that no mark stands behind
 
     def sent(self, item_id: str, response: str, size: int, now: float) -> tuple[str, bool]:
-        """Note `size` bytes of mu-law sent for an item. The mark to send behind them, and whether it is its first."""
+        """Note `size` bytes of mu-law sent for an item. The mark to send behind them, if any; whether it is its first.
+
+        Whoever knows that no more comes for now asks for `last_mark`.
+        """
         item = self._items.get(item_id)
         first = item is None
         if item is None:
@@ -42,11 +47,21 @@ class Playout:
         seconds = size / BYTES_PER_MS / 1000
         self._ends_at = max(now, self._ends_at) + seconds
         item.sent_ms += size / BYTES_PER_MS
+        self._unmarked = item_id
+        due = item.sent_ms - (item.marks_ms[-1] if item.marks_ms else 0.0) >= MARK_EVERY_MS
+        return self.last_mark() if due else "", first
+
+    def last_mark(self) -> str:
+        """The mark to send behind all that was sent; empty when there is one."""
+        item_id, self._unmarked = self._unmarked, ""
+        if not item_id:
+            return ""
+        item = self._items[item_id]
         item.marks_ms.append(item.sent_ms)
         self._marks += 1
         mark = f"{_MARK}{self._clears}-{self._marks}"
         self._open[mark] = (item_id, item.sent_ms)
-        return mark, first
+        return mark
 
     def owns(self, mark: str) -> bool:
         """Whether this mark was sent behind a piece of audio, be it cleared away by now."""
@@ -57,11 +72,11 @@ class Playout:
         item_id, ms = self._open.pop(mark, ("", 0.0))
         if mark.startswith(f"{_MARK}{self._clears}-") and (item := self._items.get(item_id)):
             item.reached_ms = max(item.reached_ms, ms)
-        return bool(item_id) and not self._open
+        return bool(item_id) and not self._open and not self._unmarked
 
     def audible(self, now: float) -> bool:
         """Whether the caller may still be hearing something."""
-        return bool(self._open) and now < self._ends_at + LATE_MARK_SECONDS
+        return bool(self._open or self._unmarked) and now < self._ends_at + LATE_MARK_SECONDS
 
     def sent_ms(self, item_id: str) -> int:
         item = self._items.get(item_id)
@@ -86,6 +101,7 @@ class Playout:
                 item.cut_ms = heard
                 cut.append((item_id, heard))
         self._open.clear()
+        self._unmarked = ""
         self._clears += 1
         self._ends_at = now
         return cut

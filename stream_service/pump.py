@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from stream_service.connection import Connection, OnLost, OnMessage, Route
+from stream_service.connection import Connection, OnLost
+from stream_service.delivery import OnMessage, Route
 from stream_service.limits import Limits, LinkStats, Lost
 from stream_service.link import Link
 from stream_service.poller import READ, Poller, new_poller
@@ -56,7 +57,7 @@ class Pump:
 
     def start(self) -> None:
         """Open the poller and start the thread. A pump starts once."""
-        self._poller: Poller = new_poller()
+        self._poller: Poller = new_poller(self._clock)
         self._wake_receiver, self._wake_sender = socket.socketpair()
         for end in (self._wake_receiver, self._wake_sender):
             end.setblocking(False)
@@ -226,8 +227,8 @@ class Pump:
             connection.failed(error)
 
     def _admit(self, link: Link, initial: bytes) -> None:
+        self._poller.register(link.fd, 0, link.lane)
         self._links[link.fd] = link
-        self._poller.register(link.fd, 0)
         link.begin(initial)
 
     def _wake(self) -> None:

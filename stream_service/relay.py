@@ -11,13 +11,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 from callbot import logs
 from callbot.calls import Call, NextStep, Turn
 from callbot.errors import RemoteError, StoreError
-from callbot.store import Writer
 from stream_service import tools
 from stream_service.carrier_voice import CarrierVoice
 from stream_service.commands import (
@@ -39,6 +37,7 @@ from stream_service.engines.port import Engine, FromVendor
 from stream_service.events import CarrierLost, Drain, Event, HeardSoFar, StoreHealth, Tick, ToolCall, ToolResult
 from stream_service.limits import Lost
 from stream_service.pump import Link
+from stream_service.record import CallRecord
 from stream_service.services import Services, wall_clock
 from stream_service.session import CallSession
 from stream_service.stream_log import StreamLog
@@ -48,10 +47,10 @@ from stream_service.wire.frames import Binary, Text
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.2
-CALM_TICK_SECONDS = 1.0  # waking a call's thread is what a call that only passes audio costs most
+# Waking its thread is what a call that only passes audio costs most. Whatever has a deadline says so; this is for the
+# rest: a session that has lived long enough, a sign of life for `/call-flow`, words that were not worth waking for.
+CALM_TICK_SECONDS = 5.0
 INBOX_LIMIT = 5_000  # events; a call that is so far behind is lost
-ALIVE_EVERY_SECONDS = 10.0  # `/call-flow` takes a stream that was not seen for longer than this for dead
-ACTIVE_EVERY_SECONDS = 3.0
 NEXT_STEP_SECONDS = 1.0  # for the next step to be in the store before the stream is closed
 GOING_AWAY = 1001
 
@@ -122,16 +121,15 @@ class Relay:
         self._voice = voice
         self._services = services
         self._clock = clock
-        self._state = call.stream
+        self._record = CallRecord(call, services.store, services.writer, clock())
         self._log = StreamLog(call.stream.generation, call.usage)
-        self._alive_at = self._active_at = clock()
         self._tools: dict[str, tuple[ToolCall, int, float]] = {}
         self._store_down = False
         self._reason = ""
 
     def run(self) -> str:
         key = self._services.live.enter(lambda: self._inbox.put(Drain()))
-        began_at, generation = self._clock(), self._state.generation
+        began_at, generation = self._clock(), self._call.stream.generation
         self._note(Note("stream opened", {"generation": generation, "resumed": generation > 1}))
         try:
             self._engine.start()
@@ -146,9 +144,10 @@ class Relay:
             self._engine.close()
             self._voice.close()
             self._carrier.close()
-            if any(self._engine.spent().values()):
-                self._keep("usage", self._log.bill(self._engine.spent()))
-            self._keep_stream(lost_at=wall_clock())
+            spent = self._engine.spent()
+            if any(spent.values()):
+                self._record.usage(self._log.bill(spent))
+            self._record.lost()
             self._services.live.leave(key)
         self._sum_up(self._clock() - began_at)
         return self._reason
@@ -159,7 +158,7 @@ class Relay:
             self._note(note)
         aloud = self._call.engine == "amivoice"
         model = settings.openai_chat_model if aloud else settings.openai_realtime_model
-        closed = {"reason": self._reason, "generation": self._state.generation, "seconds": round(seconds, 1)}
+        closed = {"reason": self._reason, "generation": self._call.stream.generation, "seconds": round(seconds, 1)}
         self._note(Note("stream closed", {**closed, "frames": passed.messages_in, "dropped": passed.dropped_audio}))
         self._note(self._log.usage(model, seconds, reads_aloud=aloud))
 
@@ -171,9 +170,7 @@ class Relay:
         for event in events:
             for command in self._session.handle(event, now):
                 self._perform(command, now)
-        if now - self._alive_at >= ALIVE_EVERY_SECONDS:
-            self._alive_at = now
-            self._keep_stream(seen_at=wall_clock())
+        self._record.alive(now)
 
     def _events(self, item: InboxItem | None, now: float) -> list[Event]:
         match item:
@@ -195,7 +192,7 @@ class Relay:
                 return [item]
 
     def _store_health(self) -> list[Event]:
-        down = self._services.writer.is_down(self._call.sid)
+        down = self._record.is_down()
         if down == self._store_down:
             return []
         self._store_down = down
@@ -225,13 +222,11 @@ class Relay:
             case Note():
                 self._note(command)
             case KeepEnding(reason):
-                self._keep_stream(ending=reason)
+                self._record.ending(reason)
             case KeepUsage(usage):
-                self._keep("usage", self._log.bill(usage))
+                self._record.usage(self._log.bill(usage))
             case CallerActive():
-                if now - self._active_at >= ACTIVE_EVERY_SECONDS or self._state.caller_active_at is None:
-                    self._active_at = now
-                    self._keep_stream(caller_active_at=wall_clock(), seen_at=wall_clock())
+                self._record.caller_active(now)
             case AskHeard(turn):
                 self._services.pool.submit(self._ask_heard, turn)
             case RunTool(turn, call):
@@ -242,36 +237,29 @@ class Relay:
                 self._hand_over(step)
             case Finish(reason, hang_up):
                 self._reason = reason
+                self._record.hurry()
                 if hang_up and not self._voice.complete():
-                    self._hand_over(NextStep(self._state.generation, "goodbye", reason=reason))
+                    self._hand_over(NextStep(self._call.stream.generation, "goodbye", reason=reason))
 
     def _hand_over(self, step: NextStep | None) -> None:
+        self._record.hurry()
         if step:
-            written = self._keep("next_step", step)
+            written = self._record.next_step(step)
             if not written.wait(NEXT_STEP_SECONDS):
                 self._note(Note("next step not written in time", {}, "ERROR"))
         if self._call.engine == "amivoice":
             # A one-way stream's end moves nothing by itself, and the callback about it may be lost.
-            self._voice.resume(self._state.generation)
+            self._voice.resume(self._call.stream.generation)
         self._carrier.close(GOING_AWAY)
 
     def _note(self, note: Note) -> None:
         fields = {"engine": self._call.engine, **note.fields}
         logs.event(log, note.name, call_sid=self._call.sid, severity=note.severity, **fields)
 
-    def _keep_stream(self, **changes: object) -> None:
-        self._state = replace(self._state, **changes)  # type: ignore[arg-type]  # fields are checked by replace itself
-        self._keep("stream", self._state)
-
     def _keep_turn(self, turn: Turn) -> None:
-        store, sid = self._services.store, self._call.sid
-        self._services.writer.put(sid, f"turn {turn.n}", lambda: store.put_turn(sid, turn))
+        self._record.turn(turn)
         for note in self._log.kept(turn):
             self._note(note)
-
-    def _keep(self, field: str, value: object) -> threading.Event:
-        store, sid = self._services.store, self._call.sid
-        return self._services.writer.put(sid, field, lambda: store.update(sid, Writer.STREAM, {field: value}))
 
     # --- lanes: on threads of the pool ---
 

@@ -12,6 +12,7 @@ from callbot.agents import Agents
 from callbot.settings import Settings
 from callbot.store import CallStore, open_store
 from callbot.twilio_rest import TwilioRest
+from stream_service.engines import vendor
 from stream_service.engines.chat import ChatModel
 from stream_service.pump import Pump
 from stream_service.writer import StoreWriter
@@ -35,6 +36,8 @@ class Services:
         self.chat_model = ChatModel(settings, self.pool)
         self.writer = StoreWriter()
         self.live = LiveCalls(settings.stream_concurrency)
+        self._lock = threading.Lock()
+        self._loaded = False
         self.pump = Pump()
         self.pump.start()
         logs.protect(
@@ -43,6 +46,18 @@ class Services:
             settings.amivoice_api_key,
             settings.stream_ticket_secret,
         )
+
+    def load_soon(self) -> None:
+        """Once: load on another thread what the first call would have to wait for, and the start must not."""
+        with self._lock:
+            loaded, self._loaded = self._loaded, True
+        if not loaded and not self.live.draining:
+            self.pool.submit(self._load)
+
+    def _load(self) -> None:
+        self.chat_model.load()
+        self.rest.load()
+        vendor.authorities()
 
     def stop(self) -> None:
         self.live.drain()

@@ -41,7 +41,8 @@ class CallSession(ABC):
         if self.finished:
             return []
         commands = self._decide(event, now)
-        self.finished = any(isinstance(command, Finish | HandOver) for command in commands)
+        if commands:
+            self.finished = any(isinstance(command, Finish | HandOver) for command in commands)
         return commands
 
     def _decide(self, event: Event, now: float) -> list[Command]:
@@ -54,7 +55,7 @@ class CallSession(ABC):
             case Drain():
                 return self._move_on(now)
         commands = self._react(event, now)
-        if not any(isinstance(command, Finish | HandOver) for command in commands):
+        if not commands or not any(isinstance(command, Finish | HandOver) for command in commands):
             commands += self._mind_the_time(now)
         return commands
 
@@ -64,12 +65,15 @@ class CallSession(ABC):
 
     @property
     def due_at(self) -> float | None:
-        """When the session wants a Tick, if sooner than ticks come by themselves."""
-        return None
+        """When the session wants a Tick, if nothing else happens until then; None: time alone changes nothing."""
+        if self._ending:
+            return None
+        due = min(self._ends_at, self._moves_at)
+        return due if self._warned else min(due, self._warns_at)
 
     @property
     def patient(self) -> bool:
-        """Whether a Tick every second is enough, and those that `due_at` asks for."""
+        """Whether the Tick that `due_at` asks for is enough."""
         return False
 
     @property

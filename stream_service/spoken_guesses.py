@@ -28,6 +28,12 @@ class SpokenGuesses(SpokenAnswers):
 
     @property
     def due_at(self) -> float | None:
+        due, guess_at = super().due_at, self._guess_at
+        return guess_at if due is None or (guess_at is not None and guess_at < due) else due
+
+    @property
+    def _guess_at(self) -> float | None:
+        """When the caller's words will have stood long enough for a guess."""
         if self._guess or self._wasted >= MOST_WASTED:
             return None
         return self._interim.stable_at
@@ -51,7 +57,7 @@ class SpokenGuesses(SpokenAnswers):
         return self._drop_guess()
 
     def _guess_if_due(self, now: float) -> list[Command]:
-        due = self.due_at
+        due = self._guess_at
         if due is None or now < due or self._ending or not self._may_guess(now):
             return []
         self._interim.guessed()

@@ -49,7 +49,9 @@ class SpokenSession(SpokenGuesses):
 
     @property
     def patient(self) -> bool:
-        waits = (self._answer, self._goodbye_since, self._chat_waits, self._result_due, self._leaving_by)
+        if self._answer and (self._store_down or not self._answer.complete):
+            return False  # it may stall, need a word to bridge the wait, or somebody to say the rest of it
+        waits = (self._goodbye_since, self._chat_waits, self._result_due, self._leaving_by)
         return all(wait is None for wait in waits)
 
     def _decide(self, event: Event, now: float) -> list[Command]:

@@ -52,12 +52,15 @@ class VoicedSession(VoicedResponses):
 
     @property
     def due_at(self) -> float | None:
-        due = [at for at in (self._goodbye_due, self._sound_due) if at is not None]
+        due = [at for at in (super().due_at, self._goodbye_due, self._sound_due) if at is not None]
+        if not (self._ending or self._active or self._speaking):
+            # What we want said can be said now, and an idle caller is prompted, unless the bot is still being heard.
+            due.append(self._quiet_since + (0 if self._wanted else self.agent.idle_seconds))
         return min(due) if due else None
 
     @property
     def patient(self) -> bool:
-        return True  # the ends of speech and of playback are told; the rest is counted in many seconds
+        return True  # the ends of speech and of playback are told, and everything else is known before
 
     def _react(self, event: Event, now: float) -> list[Command]:
         match event:
@@ -153,7 +156,10 @@ class VoicedSession(VoicedResponses):
         if n != question:
             return [KeepTurn(caller)]
         # The words are written down after the answer to them has begun, more often than not.
-        return [KeepTurn(caller), KeepTurn(self.transcript.stamp(answer, transcript=now))]
+        answered = self.transcript.stamp(answer, transcript=now)
+        if answer in self._agent_turns.values():  # it is kept when it has been heard
+            return [KeepTurn(caller)]
+        return [KeepTurn(caller), KeepTurn(answered)]
 
     def _digit(self, digit: str, now: float) -> list[Command]:
         if self._ending:

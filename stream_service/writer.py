@@ -1,6 +1,7 @@
 """Writes to the store, behind the call's back: a store that is slow or down never stops audio.
 
-What waits is bounded, because a newer version of the same turn or field replaces the older one; it is tried again
+What nobody waits for is kept back a little: its newer versions replace it, and what is written of a call then goes out
+in one go. What waits is bounded, because a newer version of the same part replaces the older one; it is tried again
 until it is too old, and what could not be written is logged as lost.
 """
 
@@ -9,7 +10,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 
 from callbot import logs
 from callbot.errors import StoreError
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 5_000
 KEEP_TRYING_SECONDS = 120.0
 RETRY_SECONDS = (0.1, 0.3, 1.0, 3.0)
+# What is kept back leaves together with what is due so soon before it: a lane wakes so often, whatever its calls.
+TOGETHER_SECONDS = 0.25
 
 Write = Callable[[], None]
 Key = tuple[str, str]  # the call, and what of it
@@ -32,15 +36,31 @@ class _Waiting:
     tries: int = 0
 
 
+@dataclass(slots=True)
+class _KeptBack:
+    """What may wait of one call, in the order in which it came; all of it leaves when the first of it is due."""
+
+    due: float
+    entries: dict[Key, _Waiting] = field(default_factory=dict)
+
+
 class StoreWriter:
     """One thread that writes in order; `workers` of them, a call always on the same one."""
 
     def __init__(self, workers: int = 4, clock: Callable[[], float] = time.monotonic) -> None:
         self._lanes = [_Lane(f"store-writer-{n}", clock) for n in range(workers)]
 
-    def put(self, call_sid: str, what: str, write: Write) -> threading.Event:
-        """Write soon. `what` names the part of the record; the event is set once it has been written."""
-        return self._lane(call_sid).put((call_sid, what), write)
+    def put(self, call_sid: str, what: str, write: Write, within: float = 0.0) -> threading.Event:
+        """Write soon. `what` names the part of the record; the event is set once it has been written.
+
+        With `within`, it may wait for so many seconds, so that a newer version can take its place. Nothing of a call is
+        written before what was put earlier of the same call, so what cannot wait takes everything else along.
+        """
+        return self._lane(call_sid).put((call_sid, what), write, within)
+
+    def hurry(self, call_sid: str) -> None:
+        """Write what waits of this call now."""
+        self._lane(call_sid).hurry(call_sid)
 
     def is_down(self, call_sid: str) -> bool:
         """Whether the last write of this call's lane failed: what is written now is read by nobody soon."""
@@ -62,26 +82,34 @@ class _Lane:
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
         self.down = False
         self._clock = clock
-        self._waiting: OrderedDict[Key, _Waiting] = OrderedDict()
+        self._waiting: OrderedDict[Key, _Waiting] = OrderedDict()  # to be written now, one after the other
+        self._kept_back: dict[str, _KeptBack] = {}  # call -> what of it may still wait
+        self._due = inf  # nothing that is kept back is due before
         self._changed = threading.Condition()
         self._stopping = False
         self._over = False  # nobody writes any more
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def put(self, key: Key, write: Write) -> threading.Event:
+    def put(self, key: Key, write: Write, within: float) -> threading.Event:
         with self._changed:
-            older = self._waiting.pop(key, None)
-            entry = _Waiting(write, older.since if older else self._clock(), older.done if older else threading.Event())
+            now = self._clock()
+            older = self._waiting.get(key) or self._find_kept_back(key)
+            entry = _Waiting(write, older.since if older else now, older.done if older else threading.Event())
             if self._over:
                 _log_lost(key, "stopped")
-                return entry.done
-            if len(self._waiting) >= MOST_WAITING:
-                lost, _ = self._waiting.popitem(last=False)
-                _log_lost(lost, "too many waiting")
-            self._waiting[key] = entry
-            self._changed.notify()
+            elif within > 0 and key not in self._waiting:
+                self._keep_back(key, entry, now + within)
+            else:
+                self._let_go(key[0])
+                self._enqueue(key, entry)
+                self._changed.notify()
             return entry.done
+
+    def hurry(self, call_sid: str) -> None:
+        with self._changed:
+            self._let_go(call_sid)
+            self._changed.notify()
 
     def finish(self) -> None:
         with self._changed:
@@ -93,18 +121,76 @@ class _Lane:
         with self._changed:
             self._over = True
             self._changed.notify()
+            self._let_go_until(inf)
             for key in self._waiting:
                 _log_lost(key, "stopped")
             self._waiting.clear()
 
+    # --- under the lock ---
+
+    def _find_kept_back(self, key: Key) -> _Waiting | None:
+        kept_back = self._kept_back.get(key[0])
+        return kept_back.entries.get(key) if kept_back else None
+
+    def _keep_back(self, key: Key, entry: _Waiting, due: float) -> None:
+        kept_back = self._kept_back.setdefault(key[0], _KeptBack(due))
+        kept_back.due = min(kept_back.due, due)
+        kept_back.entries.pop(key, None)
+        kept_back.entries[key] = entry
+        if kept_back.due < self._due:
+            self._due = kept_back.due
+            self._changed.notify()
+
+    def _let_go(self, call_sid: str) -> None:
+        """What was kept back of this call waits no longer."""
+        if kept_back := self._kept_back.pop(call_sid, None):
+            for key, entry in kept_back.entries.items():
+                self._enqueue(key, entry)
+
+    def _let_go_until(self, due: float) -> None:
+        for call_sid in [call_sid for call_sid, kept_back in self._kept_back.items() if kept_back.due <= due]:
+            self._let_go(call_sid)
+        self._due = min((kept_back.due for kept_back in self._kept_back.values()), default=inf)
+
+    def _enqueue(self, key: Key, entry: _Waiting) -> None:
+        self._waiting.pop(key, None)
+        if len(self._waiting) >= MOST_WAITING:
+            lost, _ = self._waiting.popitem(last=False)
+            _log_lost(lost, "too many waiting")
+        self._waiting[key] = entry
+
+    def _next(self) -> tuple[Key, _Waiting] | None:
+        """What is to be written now, as soon as there is something; None when there will be nothing more."""
+        while True:
+            now = self._clock()
+            if self._stopping:
+                self._let_go_until(inf)
+            elif now >= self._due:
+                self._let_go_until(now + TOGETHER_SECONDS)
+            if self._waiting:
+                return self._waiting.popitem(last=False)
+            if self._stopping:
+                return None
+            self._changed.wait(None if self._due == inf else max(0.0, self._due - now))
+
+    def _put_back(self, key: Key, entry: _Waiting) -> None:
+        if self._over:
+            _log_lost(key, "stopped")
+        elif newer := self._waiting.get(key) or self._find_kept_back(key):  # it came meanwhile
+            newer.since = entry.since
+        else:
+            self._waiting[key] = entry
+            self._waiting.move_to_end(key, last=False)
+
+    # --- on the lane's thread ---
+
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._stopping)
-                if not self._waiting:
-                    return
-                key, entry = self._waiting.popitem(last=False)
-            pause = self._try(key, entry)
+                found = self._next()
+            if found is None:
+                return
+            pause = self._try(*found)
             if pause:
                 with self._changed:
                     self._changed.wait_for(lambda: self._over, timeout=pause)
@@ -120,7 +206,8 @@ class _Lane:
             if not error.retryable or self._clock() - entry.since > KEEP_TRYING_SECONDS:
                 _log_lost(key, "the store was down for too long" if error.retryable else "the store refused it")
                 return 0.0
-            self._put_back(key, entry)
+            with self._changed:
+                self._put_back(key, entry)
             entry.tries += 1
             return RETRY_SECONDS[min(entry.tries, len(RETRY_SECONDS)) - 1]
         except Exception:  # the thread serves other calls too
@@ -129,17 +216,6 @@ class _Lane:
         self.down = False
         entry.done.set()
         return 0.0
-
-    def _put_back(self, key: Key, entry: _Waiting) -> None:
-        with self._changed:
-            if self._over:
-                _log_lost(key, "stopped")
-                return
-            if key in self._waiting:  # a newer version came meanwhile
-                self._waiting[key].since = entry.since
-                return
-            self._waiting[key] = entry
-            self._waiting.move_to_end(key, last=False)
 
 
 def _log_lost(key: Key, reason: str) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 from urllib.parse import quote
 
@@ -24,6 +25,9 @@ LINE_LIMIT = 65_536  # bytes; Cloud Logging splits or drops an entry above 256 K
 _TEXT_LIMIT = 4000  # characters of one value
 _STACK_LIMIT = 16_000  # the innermost frames come last and are kept
 _SHORTEST_SECRET = 8  # a shorter one would black out ordinary words
+_SHORTEST_NUMBER = 8  # characters that `_NUMBER` finds one in
+_HARMLESS = min(_SHORTEST_SECRET, _SHORTEST_NUMBER)  # what is shorter than this
+_LEVELS = logging.getLevelNamesMapping()
 
 # They log requests, with the numbers and keys in them, at INFO and DEBUG.
 _TALKATIVE = ("asyncio", "google", "grpc", "httpcore", "httpx", "httpx2", "openai", "twilio", "urllib3", "websocket")
@@ -32,6 +36,7 @@ _NUMBER = re.compile(
     r"(?:\+|%2[bB])(?P<whole>[1-9](?:[ .()-]{0,2}[0-9]){6,14})"  # E.164, also spaced or percent-encoded
     r"|(?<![\w.-])(?P<local>0[0-9]{1,4}-[0-9]{1,4}-[0-9]{3,4}|0[0-9]{9,10})(?![\w-])"  # as written in Japan
 )
+_KNOWN = frozenset({"callSid", "event"}.union(EVENTS, *EVENTS.values()))  # ours, with nothing private in them
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 _secrets: tuple[str, ...] = ()  # replaced whole, since any thread may be logging
@@ -87,8 +92,7 @@ def event(
     if unknown := given.keys() - EVENTS[name]:
         raise ValueError(f"not fields of {name!r}: {', '.join(sorted(unknown))}; see callbot.log_events")
     told = {"callSid": call_sid} if call_sid else {}
-    level = logging.getLevelNamesMapping()[severity]
-    logger.log(level, name, exc_info=stack, extra={"event": name, **told, **given})
+    logger.log(_LEVELS[severity], name, exc_info=stack, extra={"event": name, **told, **given})
 
 
 class JsonFormatter(logging.Formatter):
@@ -132,6 +136,8 @@ class _Guard:
         self._numbers = numbers
 
     def shown(self, value: Any, limit: int = _TEXT_LIMIT) -> Any:
+        if type(value) is str:
+            return self._text(value, limit)
         match value:
             case None | bool() | int():
                 return value
@@ -145,6 +151,8 @@ class _Guard:
                 return self._text(str(value), limit)
 
     def _text(self, text: str, limit: int) -> str:
+        if text in _KNOWN or len(text) < _HARMLESS:  # most of what is logged
+            return text
         for secret in _secrets:
             text = text.replace(secret, "[secret]")
         if not self._numbers:
@@ -157,6 +165,7 @@ def _mask(match: re.Match[str]) -> str:
     return masked("+" + digits if match["whole"] else digits)
 
 
+@lru_cache(maxsize=1000)
 def _camel_case(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.title() for word in rest)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from functools import cache
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from callbot.calls import RETENTION, Call, Flow, NextStep, Reservation, Status, StreamState, Turn
 from callbot.errors import RefusedError, StoreError
@@ -28,6 +29,8 @@ _NAMES = {"from_": "from"}  # a Python keyword
 _FORMS: Mapping[str, type[_Record]] = {"flow": Flow, "stream": StreamState, "next_step": NextStep}
 # Kept as JSON text: what a request or a model gives can have names, nesting and numbers that Firestore refuses.
 _FREE = frozenset({"variables", "tool_calls", "request"})
+_JSON = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat)
+_AS_THEY_ARE = frozenset({bool, int, float, type(None)})
 _KEY = re.compile(r"(?!__.*__$)[A-Za-z0-9_-][A-Za-z0-9_.:+-]{0,199}")
 
 
@@ -87,15 +90,18 @@ def is_expired(document: Mapping[str, Any], now: datetime) -> bool:
 
 
 def to_json(document: Document) -> str:
-    return json.dumps(document, ensure_ascii=False, default=datetime.isoformat)
+    return _JSON.encode(document)
 
 
 def from_json(text: str) -> Document:
     """The document that `to_json` wrote. StoreError: it is damaged."""
     try:
-        return cast(Document, json.loads(text))
+        document = json.loads(text)
     except ValueError as exc:
         raise StoreError("a record cannot be read", retryable=False) from exc
+    if not isinstance(document, dict):
+        raise StoreError("a record is no record", retryable=False)
+    return document
 
 
 def _with_expiry(document: Document, born: datetime) -> Document:
@@ -103,6 +109,8 @@ def _with_expiry(document: Document, born: datetime) -> Document:
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in _AS_THEY_ARE or (type(value) is str and value.isascii()):
+        return value  # most are, and every write comes through here
     match value:
         case datetime():
             if value.tzinfo is None:
@@ -116,10 +124,15 @@ def _plain(value: Any) -> Any:
             return {_plain(name): _plain(item) for name, item in value.items()}
         case list() | tuple():
             return [_plain(item) for item in value]
-        case _ if is_dataclass(value):
-            return changes_document({f.name: getattr(value, f.name) for f in fields(value)})
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return changes_document({name: getattr(value, name) for name in _names(type(value))})
         case _:
             return value
+
+
+@cache
+def _names(kind: type[_Record]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _plain_field(name: str, value: Any) -> Any:

@@ -29,6 +29,8 @@ OWNED: Mapping[Writer, frozenset[str]] = {
 }
 
 
+GENERATIONAL = frozenset({"stream", "next_step"})  # each value is of one stream, and never replaces a later one's
+
 LIMIT_RETENTION = timedelta(days=2)  # a counter is of one day at most
 
 Settlement = Literal["dialled", "refused", "unknown"]
@@ -135,14 +137,15 @@ def check_owner(writer: Writer, changes: Mapping[str, Any]) -> None:
         raise ValueError(f"not fields of {writer}: {', '.join(sorted(foreign))}")
 
 
-def without_stale(call: Call, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`changes` without a stream's or next step's state of an older generation than the call's own."""
-    stored = {"stream": call.stream, "next_step": call.next_step}
-    return {
-        name: value
-        for name, value in changes.items()
-        if (known := stored.get(name)) is None or (value is not None and value.generation >= known.generation)
-    }
+def without_stale(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`changes` without a stream's or next step's state of an older generation than the call's `document` has."""
+    return {name: value for name, value in changes.items() if not _is_stale(document.get(name), name, value)}
+
+
+def _is_stale(stored: Any, name: str, value: Any) -> bool:
+    if name not in GENERATIONAL or not isinstance(stored, Mapping):
+        return False
+    return value is None or value.generation < stored.get("generation", 0)
 
 
 def claimed(call: Call, generation: int, at: datetime) -> Call:

@@ -1,7 +1,6 @@
 """Calls in Firestore: the store for functions and services that share nothing else.
 
-The only place that knows Firestore; its library, slow to import, is loaded at first use. What a store promises is said
-in `store.py`.
+What a store promises is said in `store.py`; the single calls to Firestore are `firestore_rpc.py`'s.
 
 A move is: read, decide, and write in one commit on condition that nobody has written in between (Firestore:
 preconditions). The library's transactions would do the same, but their begin and commit take no deadline of ours and
@@ -14,15 +13,17 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from callbot import records
 from callbot.calls import Call, Reservation, StatusReport, Turn
 from callbot.errors import RefusedError, StoreError
+from callbot.firestore_rpc import Path, Rpc, connected, live, load
 from callbot.records import Document
 from callbot.store import (
+    GENERATIONAL,
     LIMIT_RETENTION,
     CallUnknownError,
     OverLimitError,
@@ -35,16 +36,13 @@ from callbot.store import (
 )
 
 if TYPE_CHECKING:
-    from google.cloud.firestore import Client, DocumentSnapshot, Query
-
-    _Snapshot: TypeAlias = DocumentSnapshot[Any]
+    from callbot.firestore_rpc import Client
 
 OPERATION_SECONDS = 2.5  # all tries together: a caller hears silence meanwhile
 RESERVE_SECONDS = 8.0  # many may be raising the same counters at once, and nobody is on the line yet
 _PAUSE_SECONDS = (0.02, 0.3)  # between tries: at most this at first, and later
 
 _T = TypeVar("_T")
-_Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class _Kind(Generic[_T]):
     of: Callable[[Document], _T]
     document: Callable[[_T], Document]
 
-    def path(self, name: str) -> _Path:
+    def path(self, name: str) -> Path:
         return self.collection, records.key(name)
 
 
@@ -80,13 +78,15 @@ class FirestoreCallStore:
     def begin(self, call: Call) -> Call:
         path = _CALLS.path(call.sid)
         document = records.call_document(call)
+        fresh = records.call_of(document)
 
-        def begin(rpc: _Rpc) -> Call:
-            found = rpc.get(path)
-            if stored := _live(found):
+        def begin(rpc: Rpc) -> Call:
+            if rpc.create(path, document):  # almost every call is new, so nobody looks first
+                return fresh
+            if stored := live(found := rpc.get(path)):
                 return records.call_of(stored)
             rpc.commit((found, document))
-            return records.call_of(document)
+            return fresh
 
         return self._run(begin)
 
@@ -94,7 +94,7 @@ class FirestoreCallStore:
         return self._record(lambda: _CALLS.path(sid), records.call_of)
 
     def recent(self, limit: int, before: datetime | None = None) -> list[Call]:
-        def newest(rpc: _Rpc) -> list[Document]:
+        def newest(rpc: Rpc) -> list[Document]:
             query = rpc.client.collection("calls").order_by("created_at", direction="DESCENDING").limit(max(0, limit))
             return rpc.query(query if before is None else query.start_after({"created_at": before}))
 
@@ -106,7 +106,18 @@ class FirestoreCallStore:
 
     def update(self, sid: str, writer: Writer, changes: Mapping[str, Any]) -> None:
         check_owner(writer, changes)
-        self._change(_CALLS, sid, lambda call: replace(call, **without_stale(call, changes)))
+        if not records.is_key(sid):
+            return
+
+        def update(rpc: Rpc) -> None:  # twice is as good as once: a commit whose answer was lost needs no mark
+            if not changes.keys() & GENERATIONAL:
+                rpc.update(_CALLS.path(sid), records.changes_document(changes))
+                return
+            document = live(found := rpc.get(_CALLS.path(sid)))
+            if document and (fresh := records.changes_document(without_stale(document, changes))):
+                rpc.commit((found, fresh))
+
+        self._run(update)
 
     def open_stream(self, sid: str, generation: int, at: datetime) -> Call:
         moved = self._change(_CALLS, sid, lambda call: claimed(call, generation, at))
@@ -115,8 +126,7 @@ class FirestoreCallStore:
         return moved[1]
 
     def put_turn(self, sid: str, turn: Turn) -> None:
-        path = _turn_path(sid, turn.n)
-        document = records.turn_document(turn)
+        path, document = _turn_path(sid, turn.n), records.turn_document(turn)
         self._run(lambda rpc: rpc.set(path, document))
 
     def turns(self, sid: str) -> list[Turn]:
@@ -135,13 +145,13 @@ class FirestoreCallStore:
         path = _OUTBOUND.path(reservation.id)
         paths = [("limits", records.key(key)) for key in limits]
 
-        def reserve(rpc: _Rpc) -> tuple[Reservation, bool]:
+        def reserve(rpc: Rpc) -> tuple[Reservation, bool]:
             found, *counters = rpc.get_all(path, *paths)
-            if stored := _live(found):
+            if stored := live(found):
                 return records.reservation_of(stored), stored.get("commit") == claim
             writes = [(found, document)]
             for counter, (key, highest) in zip(counters, limits.items(), strict=True):
-                count = (_live(counter) or {"count": 0})["count"]
+                count = (live(counter) or {"count": 0})["count"]
                 if count >= highest:
                     raise OverLimitError(key)
                 writes.append((counter, {"count": count + 1, "expire_at": datetime.now(UTC) + LIMIT_RETENTION}))
@@ -179,10 +189,10 @@ class FirestoreCallStore:
             if self._client is not None:
                 self._client.close()  # type: ignore[no-untyped-call]  # the library's own gap
 
-    def _record(self, path_of: Callable[[], _Path], of: Callable[[Document], _T]) -> _T | None:
+    def _record(self, path_of: Callable[[], Path], of: Callable[[Document], _T]) -> _T | None:
         with suppress(RefusedError):  # no record can have that name
             path = path_of()
-            document = self._run(lambda rpc: _live(rpc.get(path)))
+            document = self._run(lambda rpc: live(rpc.get(path)))
             return of(document) if document else None
         return None
 
@@ -194,15 +204,12 @@ class FirestoreCallStore:
         """
         if not records.is_key(name):
             return None
-        path = kind.path(name)
-        mark = uuid.uuid4().hex
+        path, mark = kind.path(name), uuid.uuid4().hex
         tried: tuple[_T, _T] | None = None
 
-        def change(rpc: _Rpc) -> tuple[_T, _T] | None:
+        def change(rpc: Rpc) -> tuple[_T, _T] | None:
             nonlocal tried
-            found = rpc.get(path)
-            document = _live(found)
-            if document is None:
+            if (document := live(found := rpc.get(path))) is None:
                 return None
             if tried is not None and document.get("commit") == mark:
                 return tried
@@ -217,11 +224,12 @@ class FirestoreCallStore:
 
         return self._run(change)
 
-    def _run(self, operation: Callable[["_Rpc"], _T], deadline: float | None = None) -> _T:
+    def _run(self, operation: Callable[["Rpc"], _T], deadline: float | None = None) -> _T:
         """Do the operation, again from its first read when somebody else was faster or the network failed.
 
         Raises StoreError when it has not succeeded by `deadline`, which is OPERATION_SECONDS from now.
         """
+        load()
         from google.api_core import exceptions as api
         from google.auth import exceptions as auth
 
@@ -231,7 +239,7 @@ class FirestoreCallStore:
         pause, longest_pause = _PAUSE_SECONDS
         while True:
             try:
-                return operation(_Rpc(self._connected(), deadline))
+                return operation(Rpc(self._connected(), deadline))
             except (*outrun, *unwell) as exc:
                 wait = random.uniform(0, pause)  # noqa: S311 -- spreads those who compete, guards nothing
                 if time.monotonic() + wait >= deadline:
@@ -242,59 +250,12 @@ class FirestoreCallStore:
                 raise StoreError(f"Firestore: {exc!s:.200}", retryable=False) from exc
 
     def _connected(self) -> "Client":
-        from google.cloud import firestore
-
         with self._lock:
             if self._closed:
                 raise StoreError("the store is closed")
-            if self._client is None:
-                self._client = firestore.Client(project=self._project, database=self._database)
+            self._client = self._client or connected(self._project, self._database)
             return self._client
 
 
-class _Rpc:
-    """The calls to Firestore of one try, none of which outlasts the operation. The library's own retries are off."""
-
-    def __init__(self, client: "Client", deadline: float) -> None:
-        self.client = client
-        self._deadline = deadline
-
-    def get(self, path: _Path) -> "_Snapshot":
-        return self.client.document(*path).get(retry=None, timeout=self._left())
-
-    def get_all(self, *paths: _Path) -> "list[_Snapshot]":
-        """One consistent look at several documents, in the order asked for."""
-        references = [self.client.document(*path) for path in paths]
-        snapshots = self.client.get_all(references, retry=None, timeout=self._left())
-        found = {snapshot.reference.path: snapshot for snapshot in snapshots}
-        return [found[reference.path] for reference in references]
-
-    def query(self, query: "Query") -> list[Document]:
-        documents = (_live(snapshot) for snapshot in query.stream(retry=None, timeout=self._left()))
-        return [document for document in documents if document is not None]
-
-    def set(self, path: _Path, document: Document) -> None:
-        self.client.document(*path).set(document, retry=None, timeout=self._left())
-
-    def commit(self, *writes: "tuple[_Snapshot, Document]") -> None:
-        """Write all or none, if each document still is as it was found."""
-        batch = self.client.batch()
-        for found, fields in writes:
-            if found.exists:
-                unchanged = self.client.write_option(last_update_time=found.update_time)
-                batch.update(found.reference, fields, option=unchanged)
-            else:
-                batch.create(found.reference, fields)
-        batch.commit(retry=None, timeout=self._left())
-
-    def _left(self) -> float:
-        return max(0.05, self._deadline - time.monotonic())
-
-
-def _live(snapshot: "_Snapshot") -> Document | None:
-    document = snapshot.to_dict()
-    return None if document is None or records.is_expired(document, datetime.now(UTC)) else document
-
-
-def _turn_path(sid: str, n: int) -> _Path:
+def _turn_path(sid: str, n: int) -> Path:
     return *_CALLS.path(sid), "turns", records.turn_key(n)

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -79,21 +78,22 @@ class SqliteCallStore:
                 return None
             after = call.after(report)
             if after != call:
-                _save(connection, after)
+                _save(connection, sid, records.call_document(after))
             return after, after.status is not call.status
 
     def update(self, sid: str, writer: Writer, changes: Mapping[str, Any]) -> None:
         check_owner(writer, changes)
         with self._transaction() as connection:
-            if call := _call(connection, sid):
-                _save(connection, replace(call, **without_stale(call, changes)))
+            document = _document(connection, sid)
+            if document and (fresh := records.changes_document(without_stale(document, changes))):
+                _save(connection, sid, document | fresh)
 
     def open_stream(self, sid: str, generation: int, at: datetime) -> Call:
         with self._transaction() as connection:
             if (call := _call(connection, sid)) is None:
                 raise CallUnknownError("there is no such call")
             opened = claimed(call, generation, at)
-            _save(connection, opened)
+            _save(connection, sid, records.call_document(opened))
             return opened
 
     def put_turn(self, sid: str, turn: Turn) -> None:
@@ -225,15 +225,19 @@ def _failure(exc: sqlite3.Error) -> CallbotError:
 
 
 def _call(connection: sqlite3.Connection, sid: str) -> Call | None:
+    document = _document(connection, sid)
+    return records.call_of(document) if document else None
+
+
+def _document(connection: sqlite3.Connection, sid: str) -> records.Document | None:
     if not records.is_key(sid):
         return None
     row = connection.execute("SELECT document FROM calls WHERE sid = ? AND expire_at > ?", (sid, _now())).fetchone()
-    return records.call_of(records.from_json(row[0])) if row else None
+    return records.from_json(row[0]) if row else None
 
 
-def _save(connection: sqlite3.Connection, call: Call) -> None:
-    document = records.to_json(records.call_document(call))
-    connection.execute("UPDATE calls SET document = ? WHERE sid = ?", (document, call.sid))
+def _save(connection: sqlite3.Connection, sid: str, document: records.Document) -> None:
+    connection.execute("UPDATE calls SET document = ? WHERE sid = ?", (records.to_json(document), sid))
 
 
 def _reservation(connection: sqlite3.Connection, id_: str) -> Reservation | None:

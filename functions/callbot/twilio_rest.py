@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from callbot import loading
 from callbot.errors import RefusedError, RemoteError
 from callbot.settings import Settings
 
@@ -56,14 +57,19 @@ class TwilioRest:
         """Whether the next request would probably have to open a connection first."""
         return self._used_at is None or time.monotonic() - self._used_at > _COLD_SECONDS
 
+    def load(self) -> None:
+        """Import what requests need, unless that has been done. Nobody is connected to."""
+        _ = self._client.calls
+
     def warm_up(self) -> None:
         """Import what requests need and open a connection, while nobody waits: it can take half a second. Never fails.
 
         Any answer will do, so nothing is asked for and nobody signs in.
         """
         self._used_at = time.monotonic()  # before, so that nobody else does the same
+        self.load()
         with contextlib.suppress(RemoteError):
-            self._once(lambda client: (client.calls, self._http.session.head(self._base, timeout=TIMEOUT_SECONDS)))
+            self._once(lambda _: self._http.session.head(self._base, timeout=TIMEOUT_SECONDS))
 
     def create_call(self, **fields: Any) -> str:  # the SDK's own argument names (`to`, `from_`, `status_callback`, …)
         """Place a call and return its CallSid. Never repeated after a timeout: Twilio has no idempotency key."""
@@ -162,7 +168,9 @@ class TwilioRest:
 
     @functools.cached_property
     def _client(self) -> "Client":
-        from twilio.rest import Client
+        with loading.undisturbed():
+            from twilio.rest import Client
+            from twilio.rest.api.v2010.account import call  # noqa: F401  # most of the import; every request needs it
 
         return Client(
             self._settings.twilio_account_sid,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, cast
 
+from callbot import loading
 from callbot.agents import Agent
 from callbot.settings import Settings
 from callbot.text import Sentences
@@ -39,7 +40,10 @@ MOST_CONNECTIONS = 1000
 
 
 class ChatModel:
-    """The process's client for the chat model. Importing `openai` takes half a second, so it is done when needed."""
+    """The process's client for the chat model.
+
+    Importing `openai` takes half a second and 40 MiB, which no start waits for: it is done by `load`, or when needed.
+    """
 
     def __init__(self, settings: Settings, pool: Executor) -> None:
         self._settings = settings
@@ -49,17 +53,20 @@ class ChatModel:
         self._http: httpx2.Client | None = None
         self._used_at: float | None = None
 
+    def load(self) -> None:
+        """Import and build all that an answer needs, unless that has been done. Nobody is connected to."""
+        if self._client is None:
+            with loading.undisturbed():
+                _ = self.client().chat.completions  # imported on first use
+
     def warm_up(self) -> None:
-        """Import, build the client and open a connection while nobody waits for it, unless that was done just now."""
+        """Load, and open a connection while nobody waits for it, unless that was done just now."""
         if self._used_at is None or time.monotonic() - self._used_at > COLD_SECONDS:
             self._used_at = time.monotonic()
             self.pool.submit(self._open)
 
     def _open(self) -> None:
-        from openai.types.chat import ChatCompletionChunk  # noqa: F401  # half of the import; the first answer needs it
-
-        client = self.client()
-        _ = client.chat.completions  # imported on first use
+        self.load()
         if self._http:
             # Any answer will do: nothing is asked for, and without the key nothing can be counted against anybody.
             with contextlib.suppress(OSError, *_transport_errors()):

@@ -5,13 +5,13 @@ model's is followed by a mark, so that what was really heard is known. Everythin
 A lost session is replaced by a new one that is told the conversation so far and hears the caller's last seconds again.
 """
 
+import contextlib
 import logging
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
 from urllib.parse import urlencode
 
 from callbot.agents import Agent
@@ -26,6 +26,7 @@ from stream_service.commands import (
     StopListening,
     TellModel,
 )
+from stream_service.engines.downlink import Downlink
 from stream_service.engines.journal import BYTES_PER_MS, MOST_BYTES, PRE_ROLL_BYTES
 from stream_service.engines.port import FromVendor, Post, Several
 from stream_service.engines.uplink import Uplink
@@ -47,10 +48,10 @@ from stream_service.tools import offered
 from stream_service.transcript import Transcript
 from stream_service.wire import realtime as wire
 from stream_service.wire import twilio_media
+from stream_service.wire.realtime_words import decode_words, is_words
 
 log = logging.getLogger(__name__)
 
-MOST_WORDS = 500  # messages that wait together; more than a response has
 LOGGED_BYTES = 2_000  # of an event, at level debug; audio is not among them
 SESSION_SECONDS = 50 * 60  # OpenAI ends a session at 60 minutes; it is replaced before that, in a quiet moment
 
@@ -90,11 +91,17 @@ class RealtimeEngine(VendorSession):
         self._playout = playout
         self._carrier = carrier
         self._stream_sid = stream_sid
-        self._media_prefix = twilio_media.media_prefix(stream_sid)
-        self._mark_prefix = twilio_media.mark_prefix(stream_sid)
+        self._downlink = Downlink(
+            twilio_media.media_prefix(stream_sid),
+            twilio_media.MEDIA_SUFFIX,
+            twilio_media.mark_prefix(stream_sid),
+            twilio_media.MARK_SUFFIX,
+            self._passes,
+            self._event,
+        )
+        self._downlink.attach(*carrier.inlet)
         self._lock = threading.Lock()  # between the pump's thread and the call's
         self._epoch = 0  # of the session whose messages come
-        self._words: Several | None = None  # on their way to the call's thread
         self._post = post
         self._clock = clock
         self._transcripts: Counter[str] = Counter()  # what writing down the caller's words is billed by
@@ -115,43 +122,43 @@ class RealtimeEngine(VendorSession):
             return False
         return not self._playout.reached(mark)
 
-    def _downlink(self, message: bytes) -> bool:
-        found = wire.audio_delta(message)
-        if found is None:
-            return self._event(message)
-        payload, item, response = found
+    def _passes(self, size: int, item: str, response: str) -> bytes | None:
+        """So many bytes of mu-law come: the mark to send behind them, if any; None when they are not to be heard."""
         with self._lock:
             if response in self._dropped:
-                return True
+                return None
             self._sounding, self._heard_of_it = response, True
-            size = len(payload) * 3 // 4 - payload.count(b"=", -2)
             mark, first = self._playout.sent(item, response, size, self._clock())
-            self._carrier.send_audio(
-                self._media_prefix + payload + twilio_media.MEDIA_SUFFIX,
-                then=self._mark_prefix + mark.encode() + twilio_media.MARK_SUFFIX,
-            )
         if first:
             self._post(AgentAudioStarted(response, item))
-        return True
+        return mark.encode()
 
     def _event(self, message: bytes) -> bool:
         """What is no audio goes to the call's thread; words wait there until it wakes for something else.
 
         But not the first of a response that has made no sound: when they come is of interest.
         """
-        if self._heard_of_it and wire.is_words(message):
-            with self._lock:
-                if self._words is not None and len(self._words.payloads) < MOST_WORDS:
-                    self._words.payloads.append(message)
-                    return True
-                words = self._words = Several([message])
+        if self._heard_of_it and is_words(message):
+            words = Several([message])
+            self._downlink.gather(words.payloads)
             self._post(FromVendor(self._epoch, words, urgent=False))
             return True
-        self._words = None  # what is said from here on comes after this
+        if wire.tells_nothing(message):
+            self._mark_the_end()
+            return True
+        self._downlink.let_go(None)  # what is said from here on comes after this
         self._heard_of_it = False
         if wire.is_speech_started(message):
             self._fall_silent()
+        self._mark_the_end()
         return False
+
+    def _mark_the_end(self) -> None:
+        """Something else has come, so that was all of the audio for now."""
+        with self._lock:
+            mark = self._playout.last_mark()
+        if mark:
+            self._carrier.send_text(twilio_media.mark(self._stream_sid, mark))
 
     def _fall_silent(self) -> None:
         """The caller speaks: silence the bot at once, and have the model forget what was not heard.
@@ -175,29 +182,24 @@ class RealtimeEngine(VendorSession):
     # --- the vendor's news, on the call's thread ---
 
     def _begin(self, link: Link) -> None:
-        self._epoch, self._words = self._vendor.epoch, None
+        self._epoch = self._vendor.epoch
+        self._downlink.let_go(None)
         link.route = self._downlink
         link.release()
 
     def receive(self, news: FromVendor, now: float) -> Sequence[Event]:
         if not isinstance(news.news, Several):
             return super().receive(news, now)
-        with self._lock:
-            if self._words is news.news:
-                self._words = None
+        self._downlink.let_go(news.news.payloads)
         return self._said(news.news.payloads, now) if news.epoch == self._vendor.epoch else []
 
     def _said(self, payloads: Sequence[bytes], now: float) -> Sequence[Event]:
         """The next words of what the model says; those of one item as one."""
-        said: list[Event] = []
-        for payload in payloads:
-            for event in self._tried(payload, now):
-                last = said[-1] if said else None
-                if isinstance(event, AgentWords) and isinstance(last, AgentWords) and last.item == event.item:
-                    said[-1] = replace(last, text=last.text + event.text)
-                else:
-                    said.append(event)
-        return said
+        if not log.isEnabledFor(logging.DEBUG):
+            with contextlib.suppress(RemoteError):
+                return [AgentWords(said.response, said.item, said.text, said.whole) for said in decode_words(payloads)]
+        # One at a time, so that only what cannot be read is passed over, and all can be seen in the log.
+        return [event for payload in payloads for event in self._tried(payload, now)]
 
     def _read(self, payload: bytes, now: float) -> Sequence[Event]:
         if log.isEnabledFor(logging.DEBUG):
@@ -258,6 +260,7 @@ class RealtimeEngine(VendorSession):
         return self._feed(link)
 
     def _forget(self) -> None:
+        self._mark_the_end()
         self._renew_at = None
         self._ends.clear()
         self._over_bot.clear()

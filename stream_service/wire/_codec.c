@@ -1,11 +1,12 @@
-/* The part of the audio path that touches every byte, compiled: frames, masks, the messages audio travels in, and what
- * waits to be written. Optional: each piece has its like in Python, which says what it does and is what it is tested
- * against. No threads, no memory but Python's, and no I/O but the one short cut `receive`.
+/* The part of the audio path that touches every byte, compiled: frames, masks, the messages audio travels in, what waits
+ * to be written, and the loop that moves it all. Optional: each piece has its like in Python, which says what it does and
+ * is what it is tested against. No threads, and no memory but Python's.
  *
  *     python -m stream_service.wire.build_codec
  *
  * Only Python's stable interface of 3.11 is used, so that one build serves every version from there on. Everything here
- * runs under the interpreter's lock and calls no Python code while a structure of ours is being changed. */
+ * runs under the interpreter's lock, but for the wait in `poll`, and calls no Python code while a structure of ours is
+ * being changed. */
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #define _GNU_SOURCE
@@ -22,7 +23,12 @@
 #include "_codec_frames.h"
 #include "_codec_decoder.h"
 #include "_codec_outbox.h"
+#include "_codec_lane.h"
 #include "_codec_uplink.h"
+#include "_codec_downlink.h"
+#ifdef __linux__
+#include "_codec_mover.h"
+#endif
 
 static PyObject *codec_forget_masks(PyObject *self, PyObject *none) {
     (void)self, (void)none;
@@ -70,27 +76,8 @@ static PyObject *codec_audio_delta(PyObject *self, PyObject *message) {
     return all;
 }
 
-/* What has come to a plain socket goes straight into a decoder, without a way through Python's objects for both. It waits
- * for nothing, so it keeps the interpreter's lock: letting go of it costs more than the call. */
-static PyObject *codec_receive(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    (void)self;
-    static char buffer[16384]; /* as much as one TLS record: the same turn for everybody */
-    if (count != 2) return PyErr_Format(PyExc_TypeError, "receive takes 2 arguments, not %zd", count);
-    long fd = PyLong_AsLong(args[0]);
-    if (fd == -1 && PyErr_Occurred()) return NULL;
-    if (Py_TYPE(args[1]) != decoder_type) return PyErr_Format(PyExc_TypeError, "not a compiled Decoder");
-    ssize_t size = recv((int)fd, buffer, sizeof buffer, MSG_DONTWAIT);
-    if (size < 0) {
-        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) Py_RETURN_NONE;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    if (size > 0 && !feed((Decoder *)args[1], buffer, size)) return NULL;
-    return PyLong_FromSsize_t(size);
-}
-
 static PyMethodDef codec_methods[] = {
     {"encode", (PyCFunction)(void (*)(void))codec_encode, METH_FASTCALL, "encode(first, payload, mask, /)"},
-    {"receive", (PyCFunction)(void (*)(void))codec_receive, METH_FASTCALL, "receive(fd, decoder, /)"},
     {"forget_masks", codec_forget_masks, METH_NOARGS, "forget_masks()"},
     {"caller_audio", codec_caller_audio, METH_O, "caller_audio(message, /)"},
     {"audio_delta", codec_audio_delta, METH_O, "audio_delta(message, /)"},
@@ -101,7 +88,18 @@ static int codec_exec(PyObject *module) {
     struct {
         PyType_Spec *spec;
         PyTypeObject **kept;
-    } types[] = {{&decoder_spec, &decoder_type}, {&outbox_spec, &outbox_type}, {&uplink_spec, NULL}};
+    } types[] = {
+        {&decoder_spec, &decoder_type}, {&outbox_spec, &outbox_type}, {&lane_spec, &lane_type},
+        {&uplink_spec, &uplink_type}, {&downlink_spec, &downlink_type},
+#ifdef __linux__
+        {&mover_spec, NULL},
+#endif
+    };
+    PyObject *ssl = PyImport_ImportModule("ssl");
+    want_read = ssl ? PyObject_GetAttrString(ssl, "SSLWantReadError") : NULL;
+    want_write = ssl ? PyObject_GetAttrString(ssl, "SSLWantWriteError") : NULL;
+    Py_XDECREF(ssl);
+    if (want_read == NULL || want_write == NULL) return -1;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(types[i].spec);
         if (type == NULL) return -1;

@@ -170,6 +170,15 @@ static PyObject *whole_payload(const Decoder *self, const uint8_t *from, Py_ssiz
     return payload;
 }
 
+/* Whether all that was fed has been pulled, to the last byte. */
+static bool nothing_left(Decoder *self) {
+    if (self->fed && self->position == PyBytes_Size(self->fed)) { /* not to keep a burst in memory until the next one */
+        Py_CLEAR(self->fed);
+        self->position = 0;
+    }
+    return self->fed == NULL;
+}
+
 static PyObject *decoder_pull(Decoder *self, PyObject *none) {
     (void)none;
     if (self->fed == NULL) Py_RETURN_NONE;
@@ -183,10 +192,7 @@ static PyObject *decoder_pull(Decoder *self, PyObject *none) {
         }
         Py_ssize_t position = self->position;
         if (size - position < 2) {
-            if (position == size) { /* not to keep a burst in memory until the next one */
-                Py_CLEAR(self->fed);
-                self->position = 0;
-            }
+            nothing_left(self);
             Py_RETURN_NONE;
         }
         uint8_t first = data[position];

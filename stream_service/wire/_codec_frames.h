@@ -54,6 +54,8 @@ static Py_ssize_t write_header(uint8_t *at, uint8_t first, Py_ssize_t length, ui
     return 2 + size;
 }
 
+static Piece bytes_piece(PyObject *bytes) { return (Piece){PyBytes_AsString(bytes), PyBytes_Size(bytes)}; }
+
 /* A frame whose payload is the pieces one after the other; NULL with an error. */
 static PyObject *make_frame(uint8_t first, const Piece *pieces, int count, bool masked) {
     uint8_t header[MOST_HEADER], *mask = header;

@@ -14,7 +14,7 @@ typedef struct {
     Py_ssize_t audio_limit, control_limit, audio_size, control_size, size, peak;
     uint64_t audio_gone;
     Py_ssize_t dropped, taken;
-    char finished;
+    char finished, overflowed;
 } Outbox;
 
 static bool queue_put(Queue *queue, PyObject *frame, uint64_t turn) {
@@ -115,15 +115,21 @@ static bool append_control(Outbox *self, PyObject *frame, Py_ssize_t size) {
     return true;
 }
 
-static PyObject *outbox_put_control(Outbox *self, PyObject *frame) {
+/* 1 when it is taken or ignored, 0 when that goes over the bound, -1 with an error. */
+static int put_control(Outbox *self, PyObject *frame) {
     Py_ssize_t size = PyBytes_Size(frame);
-    if (size < 0) return NULL;
-    if (self->finished) Py_RETURN_TRUE;
+    if (size < 0) return -1;
+    if (self->finished) return 1;
     if (self->control_size + size > self->control_limit) {
-        self->finished = true;
-        Py_RETURN_FALSE;
+        self->finished = self->overflowed = true;
+        return 0;
     }
-    return append_control(self, frame, size) ? Py_NewRef(Py_True) : NULL;
+    return append_control(self, frame, size) ? 1 : -1;
+}
+
+static PyObject *outbox_put_control(Outbox *self, PyObject *frame) {
+    int taken = put_control(self, frame);
+    return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
 
 static PyObject *outbox_finish(Outbox *self, PyObject *args) {
@@ -152,9 +158,8 @@ static PyObject *take_next(Outbox *self) {
     return is_controls_turn(self) ? control_taken(self) : audio_taken(self);
 }
 
-static PyObject *outbox_take(Outbox *self, PyObject *most) {
-    Py_ssize_t limit = PyLong_AsSsize_t(most), total = 0;
-    if (limit == -1 && PyErr_Occurred()) return NULL;
+static PyObject *take_frames(Outbox *self, Py_ssize_t limit) {
+    Py_ssize_t total = 0;
     size_t frames = self->audio.count + self->control.count;
     if (frames == 0) return PyBytes_FromStringAndSize(NULL, 0);
     if (frames == 1) return take_next(self);
@@ -185,6 +190,11 @@ static PyObject *outbox_take(Outbox *self, PyObject *most) {
     return joined;
 }
 
+static PyObject *outbox_take(Outbox *self, PyObject *most) {
+    Py_ssize_t limit = PyLong_AsSsize_t(most);
+    return limit == -1 && PyErr_Occurred() ? NULL : take_frames(self, limit);
+}
+
 static PyMethodDef outbox_methods[] = {
     {"put_audio", (PyCFunction)outbox_put_audio, METH_O, "put_audio(frame, /)"},
     {"put_control", (PyCFunction)outbox_put_control, METH_O, "put_control(frame, /)"},
@@ -200,6 +210,7 @@ static PyMemberDef outbox_members[] = {
     {"dropped", T_PYSSIZET, offsetof(Outbox, dropped), READONLY, NULL},
     {"taken", T_PYSSIZET, offsetof(Outbox, taken), READONLY, NULL},
     {"finished", T_BOOL, offsetof(Outbox, finished), READONLY, NULL},
+    {"overflowed", T_BOOL, offsetof(Outbox, overflowed), READONLY, NULL},
     {NULL},
 };
 

@@ -1,6 +1,5 @@
 /* The like of `engines.uplink.PythonUplink`: the caller's audio, kept for a while and passed on to a vendor. */
 #pragma once
-#include <structmember.h>
 
 typedef struct {
     PyObject_HEAD
@@ -15,14 +14,6 @@ typedef struct {
     PyObject *flush, *other;
     bool masked;
 } Uplink;
-
-enum { LONGEST_AUDIO = 4096 }; /* of a message that is passed on in one go; Twilio's have some 350 bytes */
-
-static void refer(PyObject **place, PyObject *to) {
-    PyObject *before = *place;
-    *place = Py_XNewRef(to);
-    Py_XDECREF(before);
-}
 
 static int uplink_init(Uplink *self, PyObject *args, PyObject *named) {
     static char *names[] = {"prefix", "suffix", "binary", "idle_bytes", "most_bytes", "other", NULL};
@@ -46,13 +37,13 @@ static int uplink_traverse(Uplink *self, visitproc visit, void *arg) {
     return 0;
 }
 
-static void let_go(Uplink *self) {
+static void uplink_lets_go(Uplink *self) {
     refer((PyObject **)&self->outbox, NULL);
     refer(&self->flush, NULL);
 }
 
 static int uplink_clear(Uplink *self) {
-    let_go(self);
+    uplink_lets_go(self);
     refer(&self->other, NULL);
     return 0;
 }
@@ -81,8 +72,6 @@ static bool keep(Uplink *self, PyObject *chunk, Py_ssize_t size) {
     return true;
 }
 
-static Piece bytes_piece(PyObject *bytes) { return (Piece){PyBytes_AsString(bytes), PyBytes_Size(bytes)}; }
-
 /* Queues one of the vendor's messages; false with an error. */
 static bool pass_on(Uplink *self, Piece audio) {
     Piece pieces[] = {bytes_piece(self->prefix), audio, bytes_piece(self->suffix)};
@@ -97,11 +86,7 @@ static bool nothing_waits(const Uplink *self) { return self->outbox && self->out
 
 /* Have it written when it is the first to wait. Only at the end of what we do: from here on, others may run. */
 static bool flush_if(bool was_empty, const Uplink *self) {
-    if (!was_empty || self->outbox == NULL || self->outbox->size == 0) return true;
-    PyObject *flush = Py_NewRef(self->flush), *done = PyObject_CallNoArgs(flush);
-    Py_DECREF(flush);
-    Py_XDECREF(done);
-    return done != NULL;
+    return !was_empty || self->outbox == NULL || self->outbox->size == 0 || have_written(self->flush);
 }
 
 /* What a payload is kept as, and its size as mu-law. NULL without an error when it is damaged or empty. */
@@ -144,45 +129,19 @@ static PyObject *uplink_call(Uplink *self, PyObject *args, PyObject *named) {
     return take_payload(self, payload) && flush_if(was_empty, self) ? Py_NewRef(Py_True) : NULL;
 }
 
-/* The payload size of the text frame at the decoder's position when it is whole, a whole message, and short enough to
- * be looked at here; *start is where it begins. -1 for anything else, which `pull` sees to. */
-static Py_ssize_t short_text(const Decoder *decoder, const uint8_t *data, Py_ssize_t size, Py_ssize_t *start) {
-    Py_ssize_t at = decoder->position;
-    if (decoder->left || decoder->opcode || size - at < 4 || data[at] != (FIN | OP_TEXT)) return -1;
-    if ((data[at + 1] & 0x80) != decoder->mask_bit) return -1;
-    Py_ssize_t length = data[at + 1] & 0x7F;
-    *start = at + 2 + (decoder->mask_bit ? 4 : 0);
-    if (length == 126) {
-        length = data[at + 2] << 8 | data[at + 3];
-        *start += 2;
-        if (length < 126) return -1;
-    }
-    return length > LONGEST_AUDIO || length > decoder->room || length > size - *start ? -1 : length;
-}
-
-/* Every audio message that comes first in the decoder is taken here, as if it had been pulled; how many there were. */
-static PyObject *uplink_drain(Uplink *self, PyObject *given) {
-    static uint8_t text[LONGEST_AUDIO];
-    if (Py_TYPE(given) != decoder_type) return PyErr_Format(PyExc_TypeError, "not a compiled Decoder");
-    Decoder *decoder = (Decoder *)given;
+/* Every audio message that comes first in the decoder is taken here, as if it had been pulled; how many there were, -1
+ * with an error. */
+static long uplink_drains(Uplink *self, Decoder *decoder, const Lane *lane) {
     long count = 0;
     bool was_empty = nothing_waits(self);
-    if (decoder->fed) {
-        const uint8_t *data = (uint8_t *)PyBytes_AsString(decoder->fed);
-        Py_ssize_t size = PyBytes_Size(decoder->fed), start, length;
-        while ((length = short_text(decoder, data, size, &start)) >= 0) {
-            Utf8 utf8 = {0};
-            Piece payload;
-            if (decoder->mask_bit) copy_masked(text, data + start, length, data + start - 4);
-            else memcpy(text, data + start, length);
-            if (!find_caller_audio((char *)text, length, &payload)) break;
-            if (!utf8_goes_on(&utf8, text, length) || utf8.needed) break;
-            decoder->position = start + length;
-            count++;
-            if (!take_payload(self, payload)) return NULL;
-        }
+    Piece text, payload;
+    Py_ssize_t next;
+    while (goes_on(lane, self) && (next = whole_text(decoder, &text)) && find_caller_audio(text.at, text.size, &payload)) {
+        decoder->position = next;
+        count++;
+        if (!take_payload(self, payload)) return -1;
     }
-    return flush_if(was_empty, self) ? PyLong_FromLong(count) : NULL;
+    return flush_if(was_empty, self) ? count : -1;
 }
 
 static PyObject *uplink_attach(Uplink *self, PyObject *args) {
@@ -215,7 +174,7 @@ static PyObject *uplink_attach(Uplink *self, PyObject *args) {
 
 static PyObject *uplink_detach(Uplink *self, PyObject *none) {
     (void)none;
-    let_go(self);
+    uplink_lets_go(self);
     Py_RETURN_NONE;
 }
 
@@ -250,7 +209,6 @@ static PyObject *uplink_attached(Uplink *self, void *nothing) {
 }
 
 static PyMethodDef uplink_methods[] = {
-    {"drain", (PyCFunction)uplink_drain, METH_O, "drain(decoder, /): take the audio that comes first in it"},
     {"attach", (PyCFunction)uplink_attach, METH_VARARGS, "attach(outbox, masked, flush, /)"},
     {"detach", (PyCFunction)uplink_detach, METH_NOARGS, "detach()"},
     {"need_from", (PyCFunction)uplink_need_from, METH_O, "need_from(position, /)"},
@@ -278,6 +236,8 @@ static PyType_Slot uplink_slots[] = {
     {Py_tp_getset, uplink_getters},
     {0, NULL},
 };
+
+static PyTypeObject *uplink_type; /* for those who are given one */
 
 static PyType_Spec uplink_spec = {
     .name = "stream_service.wire._codec.Uplink",

@@ -5,7 +5,7 @@ it has been built (`build_codec`), `PythonDecoder` says what it does and is what
 """
 
 import codecs
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from stream_service.wire.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameError, Message, message
@@ -190,15 +190,7 @@ def _decode_utf8(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: boo
         raise FrameError(1007, "text is not UTF-8") from error
 
 
-# Bytes from a plain socket into a decoder, where both steps are compiled into one: their number, 0 at the end of the
-# connection, None when there are none. Raises OSError.
-receive: "Callable[[int, Decoder], int | None] | None"
-
 try:
-    from stream_service.wire import _codec
     from stream_service.wire._codec import Decoder as Decoder
 except ImportError:  # it has not been built
     Decoder = PythonDecoder  # type: ignore[misc, assignment]  # all of its interface that is used
-    receive = None
-else:
-    receive = _codec.receive

@@ -31,8 +31,18 @@ FATAL_ERRORS = frozenset(
 )
 _DELTA_TYPE = b'"response.output_audio.delta"'  # with its quotes: inside a text they would be escaped
 _DELTA = re.compile(rb'"delta"\s*:\s*"([A-Za-z0-9+/]*={0,2})"')
-_WORDS_COMPACT = b'{"type":"response.output_audio_transcript.delta"'
 _SHORT_EVENT = 1_000  # bytes; audio and words are elsewhere
+_TYPE_COMPACT = b'{"type":"'
+_LONGEST_TYPE = 80  # bytes; by then the type of an event of OpenAI's has ended
+# Those of OpenAI's events that `decode` has no use for and that come in every call, several with each response.
+NO_NEWS = frozenset(
+    b"conversation.created conversation.item.added conversation.item.created conversation.item.deleted"
+    b" conversation.item.done conversation.item.input_audio_transcription.delta"
+    b" conversation.item.input_audio_transcription.segment conversation.item.retrieved conversation.item.truncated"
+    b" input_audio_buffer.cleared input_audio_buffer.committed rate_limits.updated response.content_part.added"
+    b" response.content_part.done response.function_call_arguments.delta response.function_call_arguments.done"
+    b" response.output_audio.done response.output_item.added response.output_item.done".split()
+)
 _ITEM = re.compile(rb'"item_id"\s*:\s*"([^"\\]+)"')
 _RESPONSE = re.compile(rb'"response_id"\s*:\s*"([^"\\]+)"')
 
@@ -127,9 +137,15 @@ def find_audio_delta(message: bytes, /) -> tuple[bytes, str, str] | None:
     return payload.group(1), item.group(1).decode("utf-8", "replace"), response.group(1).decode("utf-8", "replace")
 
 
-def is_words(message: bytes) -> bool:
-    """Whether this event surely is the next words of what the model says; a form that OpenAI does not use is not."""
-    return message.startswith(_WORDS_COMPACT)
+def tells_nothing(message: bytes) -> bool:
+    """Whether `decode` would surely have no use for this event: found out without reading it, so nobody need wake.
+
+    Only what stands in OpenAI's compact form is looked at; any other form has to be decoded to be known.
+    """
+    if not message.startswith(_TYPE_COMPACT):
+        return False
+    kind, quote, _ = message[len(_TYPE_COMPACT) : _LONGEST_TYPE].partition(b'"')
+    return bool(quote) and kind in NO_NEWS
 
 
 def is_speech_started(message: bytes) -> bool:

@@ -1,6 +1,6 @@
-"""The least that flask-sock and websocket-client need to pass a call's audio, as they come: what the product left behind.
+"""The least that flask-sock and websocket-client need to pass a call's audio, as they come.
 
-For gunicorn, and for comparison only: JSON both ways, no calls, no errors handled.
+What the product left behind. For gunicorn, and for comparison only: JSON both ways, no calls, no errors handled.
 `VENDOR_URL` is where the vendor is; its path says which of the two it is.
 """
 
@@ -24,7 +24,7 @@ def health() -> str:
     return "ok"
 
 
-@sock.route("/ws")
+@sock.route("/ws")  # type: ignore[untyped-decorator]  # flask-sock has no types
 def media_stream(ws: Server) -> None:
     url = os.environ["VENDOR_URL"]
     speaks = "realtime" in url
@@ -53,7 +53,7 @@ def media_stream(ws: Server) -> None:
 def _from_vendor(vendor: websocket.WebSocket, ws: Server, stream: dict[str, str]) -> None:
     with contextlib.suppress(ConnectionClosed, websocket.WebSocketException, OSError):
         while text := vendor.recv():
-            if not text.startswith("{"):
+            if not isinstance(text, str) or not text.startswith("{"):
                 continue
             message = json.loads(text)
             if message["type"] == "response.output_audio.delta":

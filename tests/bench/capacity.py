@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,6 @@ from tests.bench.relays import AsInstalled, Engine, Floor, Product, Relay
 from tests.bench.rig_process import RELAY_CORE, Rig
 from tests.bench.table import Column, table
 
-RAMP_SECONDS = 0.03  # between two calls' beginnings
-LATE_SECONDS = 0.1  # and between those that begin while the others run
-MOST_LATE = 40
-WARM_SECONDS = 2.0
-REST_SECONDS = 1.0  # for a process that has just started
 ADDED_MS, SETUP_MS = 20.0, 100.0  # p99: what nobody hears
 
 COLUMNS = (
@@ -47,24 +42,44 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How a run comes to its window (seconds). The last calls, `late` at most, begin when the others already run: only
+    of them is the set-up measured, so that the others may come as fast as they like.
+    """
+
+    rest: float = 1.0  # for a process that has just started
+    ramp: float = 0.03  # between two calls' beginnings
+    apart: float = 0.1  # and between those of the late ones
+    late: int = 40
+    warm: float = 2.0  # before the late ones, and behind them
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """One run's size. `turns`: callers of engine amivoice stop and are answered, instead of talking on."""
+    """One run's size. `turns`: callers of engine amivoice stop and are answered, instead of talking on.
+
+    `mss`: how many bytes a TCP segment to callers and vendors holds at most; 0 for the loopback's 64 kB.
+    """
 
     engine: Engine
     calls: int
     seconds: float
     tls: Path | None
-    turns: bool
+    turns: bool = False
+    timing: Timing = field(default_factory=Timing)
+    mss: int = 0
 
     @property
     def late(self) -> int:
         """So many of the calls begin when the others already run."""
-        return min(MOST_LATE, self.calls // 5)
+        return min(self.timing.late, self.calls // 5)
 
     @property
     def longest(self) -> float:
         """More seconds than any call can last."""
-        return self.calls * (RAMP_SECONDS + 0.05) + MOST_LATE * LATE_SECONDS + WARM_SECONDS + self.seconds + 20
+        timing = self.timing
+        ramp = self.calls * (timing.ramp + 0.05) + self.late * (timing.apart + 0.05)
+        return ramp + 2 * timing.warm + self.seconds + 20
 
 
 Meanwhile = Callable[[Rig, Relay], None]
@@ -79,22 +94,24 @@ def measure(relay: Relay, plan: Plan, meanwhile: Meanwhile = lambda _rig, _relay
         seconds=plan.longest,
         turns=plan.turns,
         tls=plan.tls,
+        mss=plan.mss,
     )
+    timing = plan.timing
     try:
         relay.start(rig.vendor_port, plan.tls)
-        time.sleep(REST_SECONDS)
-        idle = machine.usage(relay.pid, memory=True)
-        _begin(rig, relay, range(plan.calls - plan.late), RAMP_SECONDS, late=False)
-        time.sleep(WARM_SECONDS)
-        _begin(rig, relay, range(plan.calls - plan.late, plan.calls), LATE_SECONDS, late=True)
-        time.sleep(WARM_SECONDS)
+        time.sleep(timing.rest)
+        idle, idle_peak = machine.usage(relay.pid, memory=True), machine.peak_mib(relay.pid)
+        _begin(rig, relay, range(plan.calls - plan.late), timing.ramp, late=False)
+        time.sleep(timing.warm)
+        _begin(rig, relay, range(plan.calls - plan.late, plan.calls), timing.apart, late=True)
+        time.sleep(timing.warm)
         rig.order(f"window {plan.seconds}")
         rig.wait_for("opened")
         before, rig_before, core_before = _now(relay, rig)
         meanwhile(rig, relay)
         rig.wait_for("shut")
         after, rig_after, core_after = _now(relay, rig)
-        filled = machine.usage(relay.pid, memory=True)
+        filled, peak = machine.usage(relay.pid, memory=True), machine.peak_mib(relay.pid)
         measured = rig.result()
     finally:
         rig.stop()
@@ -114,6 +131,7 @@ def measure(relay: Relay, plan: Plan, meanwhile: Meanwhile = lambda _rig, _relay
         "rig_share": (rig_after.cpu - rig_before.cpu) / seconds,
         "idle_mib": idle.mib,
         "mib_per_call": (filled.mib - idle.mib) / plan.calls,
+        "peak_mib": peak - idle_peak,
         "threads": after.threads,
     }
 
@@ -184,7 +202,7 @@ def main(words: Sequence[str] | None = None) -> int:
         certificate = write_certificate(Path(folder)) if given.tls else None
         for engine in given.engine.split(","):
             for calls in map(int, given.calls.split(",")):
-                plan = Plan(engine, calls, given.seconds, certificate, given.turns)
+                plan = Plan(engine, calls, given.seconds, certificate, turns=given.turns)
                 for row in compare(plan, given.rounds, given.as_installed):
                     rows.append(row)
                     sys.stderr.write(f"{row['engine']} {row['relay']} {calls}: {row['cpu_s_per_call_min']:.4f}\n")

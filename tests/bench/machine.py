@@ -1,6 +1,7 @@
 """What this machine is, what else runs on it, what a tree of processes uses. Linux's /proc, read; nothing changed."""
 
 import os
+import platform
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
+_ALLOWED = sorted(os.sched_getaffinity(0))
+# What is measured has one core, what measures it another: the same one where there is only one.
+FIRST_CORE, SECOND_CORE = _ALLOWED[0], _ALLOWED[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,11 @@ def usage(pid: int, *, memory: bool = False) -> Usage:
     return Usage(at, user, system, mib, threads)
 
 
+def peak_mib(pid: int) -> float:
+    """The most memory (RSS, MiB) that the tree under `pid` ever had, process by process."""
+    return sum(_mib(_PROC / str(member) / "status", "VmHWM:") for member in _tree(pid))
+
+
 def core_time(core: int) -> CoreTime:
     """What one core has done since the machine started."""
     for line in (_PROC / "stat").read_text().splitlines():
@@ -64,6 +73,7 @@ def description() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{memory} GiB",
         "kernel": os.uname().release,
+        "python": platform.python_version(),
         "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
     }
 
@@ -91,8 +101,13 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def _pss_mib(pid: int) -> float:
+    return _mib(_PROC / str(pid) / "smaps_rollup", "Pss:")
+
+
+def _mib(path: Path, field: str) -> float:
+    """A field that is told in kB; 0 when the process is gone."""
     try:
-        lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+        lines = path.read_text().splitlines()
     except OSError:
         return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024

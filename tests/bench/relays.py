@@ -10,8 +10,9 @@ import secrets
 import subprocess
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import urlencode
@@ -58,7 +59,7 @@ class Floor:
         self._process = subprocess.Popen(
             [*command, str(vendor_port), self._engine, *([str(certificate)] if certificate else [])]
         )
-        _wait_for_port(self.port)
+        wait_for_port(self.port)
 
     @property
     def pid(self) -> int:
@@ -128,7 +129,7 @@ class Product:
         self._desk = Desk()
         self._webhooks = http.client.HTTPConnection("127.0.0.1", self._functions_listener.getsockname()[1], timeout=10)
         self.log_events: Counter[str] = Counter()
-        self.log_reasons: Counter[str] = Counter()
+        self.log_reasons: dict[str, Counter[str]] = defaultdict(Counter)  # of each call, by its sid
         self.webhook_seconds: list[float] = []
 
     def start(self, vendor_port: int, certificate: Path | None) -> None:
@@ -167,8 +168,9 @@ class Product:
             "stream", [*pinned(RELAY_CORE, real_time=("-r", "1")), *stream], env=env, listener=self._listener,
             output=self._count,
         )  # fmt: skip
-        self._functions.start()
-        self._stream.start()
+        with ThreadPoolExecutor(2) as both:
+            for begun in [both.submit(process.start) for process in (self._functions, self._stream)]:
+                begun.result()
 
     @property
     def pid(self) -> int:
@@ -179,9 +181,13 @@ class Product:
         """How often Twilio was told to do something else with a call."""
         return self._desk.updates
 
+    def reasons(self, number: int) -> Counter[str]:
+        """What the stream service gave as reasons while this call lasted: `event: reason`, and how often."""
+        return self.log_reasons[_sid(number)]
+
     def ticketed(self, number: int) -> Ticketed:
         """Have the webhook answer a call, as Twilio would, and read what its TwiML says of the stream."""
-        sid = f"CA{number:032d}"
+        sid = _sid(number)
         form = {
             "AccountSid": self._account, "CallSid": sid, "From": "+819012345678", "To": "+815010000001",
             "Direction": "inbound", "CallStatus": "ringing", "ApiVersion": "2010-04-01",
@@ -218,10 +224,15 @@ class Product:
             said = {"event": "other"}
         self.log_events[said.get("event", said.get("message", ""))[:40]] += 1
         if "reason" in said:
-            self.log_reasons[f"{said.get('event')}: {said['reason']}"] += 1
+            self.log_reasons[said.get("callSid", "")][f"{said.get('event')}: {said['reason']}"] += 1
 
 
-def _wait_for_port(port: int) -> None:
+def _sid(number: int) -> str:
+    return f"CA{number:032d}"
+
+
+def wait_for_port(port: int) -> None:
+    """Raises TimeoutError."""
     deadline = time.monotonic() + _START_SECONDS
     pause = threading.Event()
     while time.monotonic() < deadline:

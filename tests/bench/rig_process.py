@@ -1,18 +1,26 @@
 """The rig: built from its C sources when they are newer, started, and told what to do. What it does is in `rig/`."""
 
+import fcntl
+import functools
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tests.bench.machine import FIRST_CORE, SECOND_CORE
+
 SOURCES = Path(__file__).parent / "rig"
-RELAY_CORE, RIG_CORE = 0, 1
+RELAY_CORE, RIG_CORE = FIRST_CORE, SECOND_CORE
 _ANSWER_LIMIT = 1 << 20
+_TURN_SECONDS = 300.0
+_NO_COMPILER = "a C compiler and OpenSSL's headers are needed (Debian: gcc libc6-dev libssl-dev)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +44,13 @@ class Rig:
     """A running rig, pinned to its own core and put before everything else there when we may."""
 
     def __init__(
-        self, *, relay_port: int, target: str, calls: int, seconds: float, turns: bool, tls: Path | None
+        self, *, relay_port: int, target: str, calls: int, seconds: float, turns: bool, tls: Path | None, mss: int = 0
     ) -> None:
+        """`seconds`: more than any call lasts. `mss`: bytes of a TCP segment at most; 0 for the loopback's 64 kB."""
+        self._turn = _wait_for_our_turn()
         command = [
             *pinned(RIG_CORE, real_time=("-f", "10")), str(built("rig")), "--port", str(relay_port), "--target", target,
-            "--calls", str(calls), "--seconds", str(seconds), "--turns", str(int(turns)),
+            "--calls", str(calls), "--seconds", str(seconds), "--turns", str(int(turns)), "--mss", str(mss),
             *(["--tls", str(tls)] if tls else []),
         ]  # fmt: skip
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -80,26 +90,78 @@ class Rig:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._turn.close()
+
+
+def missing() -> str:
+    """What this machine lacks to run the rig, in words; empty when it has everything."""
+    if FIRST_CORE == SECOND_CORE:
+        return "two cores are needed, one for the relay and one for the callers and vendors"
+    if shutil.which("taskset") is None:
+        return "taskset is needed (Debian: util-linux)"
+    try:
+        for program in ("rig", "floor_relay"):
+            built(program)
+    except (RigFailedError, subprocess.CalledProcessError) as error:
+        return str(error) if isinstance(error, RigFailedError) else _NO_COMPILER
+    return ""
 
 
 def built(name: str) -> Path:
-    """The program of that name, compiled anew when a source is newer. Raises RigFailedError without a compiler."""
-    program = Path(tempfile.gettempdir()) / f"callbot-bench-{os.getuid()}" / name
-    newest = max(source.stat().st_mtime for source in SOURCES.iterdir())
-    if not program.exists() or program.stat().st_mtime < newest:
+    """The program of that name, compiled when it has not been of these very sources.
+
+    Raises RigFailedError without a compiler, CalledProcessError when it fails.
+    """
+    sources = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir()))).hexdigest()
+    program = _folder() / f"{name}-{sources[:16]}"
+    if not program.exists():
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
-            raise RigFailedError("a C compiler and OpenSSL's headers are needed (Debian: gcc libc6-dev libssl-dev)")
-        program.parent.mkdir(mode=0o700, exist_ok=True)
-        flags = ["-O2", "-Wall", "-Wextra", "-o", str(program), str(SOURCES / f"{name}.c"), "-lssl", "-lcrypto"]
-        subprocess.run([compiler, *flags], check=True)
+            raise RigFailedError(_NO_COMPILER)
+        with tempfile.TemporaryDirectory(dir=_folder()) as folder:  # others may be compiling it as well
+            made = Path(folder) / name
+            flags = ["-O2", "-Wall", "-Wextra", "-o", str(made), str(SOURCES / f"{name}.c"), "-lssl", "-lcrypto"]
+            subprocess.run([compiler, *flags], check=True, capture_output=True)
+            made.rename(program)
     return program
 
 
+def _folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"callbot-bench-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _wait_for_our_turn() -> IO[str]:
+    """Two rigs at once would measure each other. A file that keeps the others out until it is closed.
+
+    Raises RigFailedError.
+    """
+    turn = (_folder() / "turn").open("w")
+    gives_up = time.monotonic() + _TURN_SECONDS
+    while True:
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > gives_up:
+                turn.close()
+                raise RigFailedError("another bench runs on this machine and does not end") from None
+            time.sleep(0.1)
+        else:
+            return turn
+
+
 def pinned(core: int, *, real_time: Sequence[str] = ()) -> list[str]:
-    """What to put before a command so that it stays on one core, in a real-time class when root may say so.
+    """What to put before a command so that it stays on one core, in a real-time class where we may have one.
 
     Without it, whatever else runs on the machine is measured too.
     """
     alone = ["taskset", "-c", str(core)]
-    return [*alone, "chrt", *real_time] if real_time and os.geteuid() == 0 else alone
+    return [*alone, "chrt", *real_time] if real_time and may_go_first() else alone
+
+
+@functools.cache
+def may_go_first() -> bool:
+    """Whether we may put processes before everybody else's: root may, but in many a container root may not either."""
+    chrt = shutil.which("chrt")
+    return chrt is not None and subprocess.run([chrt, "-r", "1", "true"], capture_output=True).returncode == 0

@@ -4,7 +4,8 @@
 
 Each function as functions-framework serves it, with its store in SQLite and, where its emulator is installed, in
 Firestore; and the stream service under gunicorn. Byte code is compiled, as in the images. The least of several tries
-is told: everything else a machine does can only make a start slower.
+is told: everything else a machine does can only make a start slower. Beside them, what the frameworks need for
+themselves on this machine: the same servers with nothing in them.
 """
 
 import argparse
@@ -19,23 +20,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from tests.bench import machine
+from tests.bench.firestore import firestore
 from tests.bench.table import Column, table
-from tests.firestore_emulator import EmulatorMissingError, emulator
 from tests.functions.scenes import ACCOUNT, CALLER, ENVIRONMENT, FUNCTIONS_URL, KEY, OUR_NUMBER, signature
 
 ROOT = Path(__file__).parents[2]
 GIVE_UP_SECONDS = 30.0
-CORE = 0
 LOOK_AGAIN_SECONDS = 0.002
 COLUMNS = (
     Column("process", "process"), Column("store", "store"),
     Column("least ms", "least_ms"), Column("median ms", "median_ms"), Column("processor ms", "cpu_ms"),
+    Column("× framework alone", "ratio", 1),
 )  # fmt: skip
 
 
@@ -72,17 +74,38 @@ FUNCTIONS: Mapping[str, Asked] = {
 }
 
 
+_SERVE = "from functions_framework._cli import _cli; _cli()"
+# What the frameworks are given to serve when they are alone.
+_BARE_FUNCTION = "def bare(request):\n    return 'ok'\n"
+_BARE_APP = (
+    "import flask, flask_sock\n\napp = flask.Flask(__name__)\nflask_sock.Sock(app)\napp.get('/health')(lambda: 'ok')\n"
+)
+
+
 def functions(tries: int, stores: Mapping[str, str]) -> list[dict[str, Any]]:
     """A row for each function and store; `stores` are settings of CALL_STORE by name."""
-    script = "from functions_framework._cli import _cli; _cli()"
     rows = []
     for target, asked in FUNCTIONS.items():
         for store, address in stores.items():
             # As in Cloud Run functions: PORT, FUNCTION_TARGET and the source's folder.
             env = {**os.environ, **ENVIRONMENT, "CALL_STORE": address, "FUNCTION_TARGET": target}
-            command = [sys.executable, "-c", script, "--source", "main.py", "--target", target]
+            command = [sys.executable, "-c", _SERVE, "--source", "main.py", "--target", target]
             rows.append(_row(target, store, tries, command, env, asked, ROOT / "functions"))
     return rows
+
+
+def alone(tries: int, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Rows for the functions' framework and for the stream service's with next to nothing in them."""
+    (folder / "main.py").write_text(_BARE_FUNCTION)
+    (folder / "bare.py").write_text(_BARE_APP)
+    compileall.compile_dir(folder, quiet=1)
+    env = {**os.environ, "FUNCTION_TARGET": "bare"}
+    function = [sys.executable, "-c", _SERVE, "--source", "main.py", "--target", "bare"]
+    service = [sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--threads=8", "bare:app"]
+    return (
+        _row("functions-framework alone", "-", tries, function, env, Asked("GET", "/", {}), folder),
+        _row("gunicorn and flask-sock alone", "-", tries, service, env, Asked("GET", "/health", {}), folder),
+    )
 
 
 def stream_service(tries: int, store: str) -> dict[str, Any]:
@@ -113,7 +136,7 @@ def _first_answer(command: list[str], env: Mapping[str, str], asked: Asked, fold
         env={**env, "PORT": str(port)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: os.sched_setaffinity(0, {CORE}),
+        preexec_fn=lambda: os.sched_setaffinity(0, {machine.FIRST_CORE}),
     )
     try:
         while time.monotonic() - began < GIVE_UP_SECONDS:
@@ -152,22 +175,20 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def measure(tries: int) -> dict[str, Any]:
-    """All starts. Without the Firestore emulator its rows are missing."""
+def measure(tries: int, *, with_firestore: bool = True) -> dict[str, Any]:
+    """The starts of the functions and of the stream service. Without the Firestore emulator its rows are missing."""
     for folder in ("functions", "stream_service"):
         compileall.compile_dir(ROOT / folder, quiet=1)
     with tempfile.TemporaryDirectory(prefix="callbot-startup-") as folder:
         sqlite = f"sqlite:{folder}/calls.db"
-        rows = [*functions(tries, {"sqlite": sqlite}), stream_service(tries, sqlite)]
-        try:
-            with emulator(Path(folder)) as host:
-                os.environ["FIRESTORE_EMULATOR_HOST"] = host
+        bare_function, bare_service = alone(tries, Path(folder))
+        rows, service = functions(tries, {"sqlite": sqlite}), stream_service(tries, sqlite)
+        with firestore(Path(folder)) if with_firestore else nullcontext(False) as there:
+            if there:
                 rows += functions(tries, {"firestore": "firestore:bench"})
-        except EmulatorMissingError:
-            sys.stderr.write("without the Firestore emulator: its rows are missing\n")
-        finally:
-            os.environ.pop("FIRESTORE_EMULATOR_HOST", None)
-    return {"machine": machine.description(), "rows": rows}
+    for row, bare in [*((row, bare_function) for row in rows), (service, bare_service)]:
+        row["ratio"] = row["cpu_ms"] / max(1, bare["cpu_ms"])  # of processor time: others cannot lengthen that
+    return {"machine": machine.description(), "rows": [bare_function, *rows, bare_service, service]}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -176,6 +197,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     asked = parser.parse_args(arguments)
     figures = measure(asked.tries)
+    if not any(row["store"] == "firestore" for row in figures["rows"]):
+        sys.stderr.write("without the Firestore emulator: its rows are missing\n")
     sys.stdout.write(table(COLUMNS, figures["rows"]) + f"\nmachine: {figures['machine']}\n")
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=1))

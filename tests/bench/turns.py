@@ -46,6 +46,7 @@ ANSWER = (
 QUESTIONS = ("opening-hours", "price", "location")
 STAGGER_SECONDS = 0.7
 CALL_SECONDS = 60.0
+WHOLE_ANSWER_SECONDS = 40.0  # for the emulated voice to read all of an answer
 COLUMNS = (
     Column("turns", "name"), Column("n", "n"),
     Column("ours p50 ms", "ours_ms.p50", 1), Column("p95", "ours_ms.p95", 1), Column("max", "ours_ms.max", 1),
@@ -96,8 +97,8 @@ class Turn:
     from_final: float
 
 
-def measure(calls: int) -> dict[str, Any]:
-    """Everything in one run."""
+def measure(calls: int, listen_seconds: float = WHOLE_ANSWER_SECONDS) -> dict[str, Any]:
+    """Everything in one run. One caller listens to an answer for so long, for the gaps between its sentences."""
     pace = Pace(first_token=FIRST_TOKEN_SECONDS, characters_per_second=TOKENS_PER_SECOND)
     with (
         tempfile.TemporaryDirectory(prefix="callbot-turns-") as folder,
@@ -105,11 +106,13 @@ def measure(calls: int) -> dict[str, Any]:
     ):
         _warm(system)
         load_before = machine.description()["load"]
-        spoken, whole = [_dial_amivoice(system, n) for n in range(calls)], [_dial_listener(system)]
+        whole = [_dial_listener(system, listen_seconds)]
+        spoken = [_dial_amivoice(system, n) for n in range(calls)]
+        voiced = [_dial_realtime(system) for _ in range(max(2, calls // 2))]
         whole_answers = _wait_for_whole_answers(system, calls)
         turns = _answers(system, _done(spoken))
+        first_sounds = _first_sounds(system, _done(voiced))
         gaps = [gap for _, listener in _done(whole) for gap in listener.gaps]
-        voiced = _realtime(system, max(2, calls // 2))
     return {
         "machine": machine.description() | {"load before": load_before},
         "rows": [
@@ -118,7 +121,7 @@ def measure(calls: int) -> dict[str, Any]:
             _row("the whole answer first, as the seed did", whole_answers),
         ],
         "between_sentences_ms": _spread(gaps),
-        "realtime_first_media_ms": _spread(voiced),
+        "realtime_first_media_ms": _spread(first_sounds),
     }
 
 
@@ -144,10 +147,13 @@ def _dial_amivoice(system: Deployment, n: int) -> tuple[EmulatedCall, Listener]:
     return dialled
 
 
-def _dial_listener(system: Deployment) -> tuple[EmulatedCall, Listener]:
+def _dial_listener(system: Deployment, seconds: float) -> tuple[EmulatedCall, Listener]:
     assert system.vendors.amivoice
     system.vendors.amivoice.faults.next()
-    return _dial(system, AMIVOICE_NUMBER, [Listen(0.3), _speak(system, "price"), Listen(2.0, 40), HangUp()])
+    script = [Listen(0.3), _speak(system, "price"), Listen(2.0, seconds), HangUp()]
+    dialled = _dial(system, AMIVOICE_NUMBER, script)
+    time.sleep(STAGGER_SECONDS)
+    return dialled
 
 
 def _answers(system: Deployment, calls: Iterable[tuple[EmulatedCall, Listener]]) -> list[Turn]:
@@ -158,7 +164,8 @@ def _answers(system: Deployment, calls: Iterable[tuple[EmulatedCall, Listener]])
         if request.stream and request.reply and request.reply.text:
             asked[request.reply.text[: len(_numbered(0))]] = request
     turns = []
-    for (_, listener), session in zip(calls, system.vendors.amivoice.sessions[1:], strict=False):
+    # Behind the sessions of the call that warmed up, and of the listener.
+    for (_, listener), session in zip(calls, system.vendors.amivoice.sessions[2:], strict=False):
         for spoken_at, text in listener.began:
             finals = [at for at in session.results_at if at < spoken_at]
             if text in asked and finals:
@@ -196,23 +203,18 @@ def _wait_for_whole_answers(system: Deployment, count: int) -> list[Turn]:
 # --- engine realtime ----------------------------------------------------------------------------------------------
 
 
-def _realtime(system: Deployment, calls: int) -> list[float]:
+def _dial_realtime(system: Deployment) -> tuple[EmulatedCall, Listener]:
+    asks = [step for name in ("price", "location") for step in (Listen(0.3, 4), _speak(system, name))]
+    return _dial(system, REALTIME_NUMBER, [*asks, Listen(0.3, 4), HangUp()])
+
+
+def _first_sounds(system: Deployment, calls: Iterable[tuple[EmulatedCall, Listener]]) -> list[float]:
     """From the model's first piece of sound to the carrier's having it, for each response."""
     assert system.vendors.openai
-    before = len(system.vendors.openai.sessions)
-    script = [
-        Listen(0.3),
-        _speak(system, "price"),
-        Listen(0.3, 4),
-        _speak(system, "location"),
-        Listen(0.3, 4),
-        HangUp(),
-    ]
-    dialled = [_dial(system, REALTIME_NUMBER, script) for _ in range(calls)]
-    sounds = sorted(at for call, _ in _done(dialled) for stream in call.streams for at in stream.sounds_at)
+    sounds = sorted(at for call, _ in calls for stream in call.streams for at in stream.sounds_at)
     sent = sorted(
         response.audio_at
-        for session in system.vendors.openai.sessions[before:]
+        for session in system.vendors.openai.sessions
         for response in session.responses
         if response.audio_at is not None
     )
@@ -264,10 +266,13 @@ def _spread(seconds: Sequence[float]) -> dict[str, float]:
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--calls", type=int, default=8, help="of engine amivoice, three turns each")
+    parser.add_argument(
+        "--listen", type=float, default=WHOLE_ANSWER_SECONDS, help="seconds of one answer that are listened to"
+    )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     asked = parser.parse_args(arguments)
     sys.setswitchinterval(0.0005)  # the emulators' threads must not wait for each other
-    figures = measure(asked.calls)
+    figures = measure(asked.calls, asked.listen)
     lines = [
         table(COLUMNS, figures["rows"]),
         f"between two sentences of an answer, ms: {figures['between_sentences_ms']}",

@@ -36,6 +36,16 @@ def test_a_call_is_created(rest, twilio):
     assert twilio.created[0]["TimeLimit"] == ["960"]
 
 
+def test_loading_connects_to_nobody():
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        nobody.settimeout(0.1)
+        rest = TwilioRest(settings(TWILIO_API_URL=f"http://127.0.0.1:{nobody.getsockname()[1]}"))
+        rest.load()
+        with pytest.raises(TimeoutError):
+            nobody.accept()
+    assert rest.is_cold
+
+
 def test_a_live_call_is_changed(rest, twilio):
     rest.update_twiml(CALL_SID, "<Response/>")
     rest.redirect(CALL_SID, "https://callbot.test/call-flow?step=idle")

@@ -1,7 +1,8 @@
 """The codec in Python and the compiled one, for tests that must hold for both.
 
 The compiled one is built for the tests from the sources as they are, wherever a compiler is; what lies beside the
-sources is not asked. A test module imports the fixture `codec`, and takes everything from `under_test`.
+sources is not asked. A test module imports the fixture `codec`, and takes everything from `under_test`; or the fixture
+`way`, when it has a pump at work, which then takes everything from there as well.
 """
 
 import hashlib
@@ -10,7 +11,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +20,10 @@ from typing import Any
 
 import pytest
 
+from stream_service import connection, poller
+from stream_service.engines.downlink import PythonDownlink
 from stream_service.engines.uplink import PythonUplink
+from stream_service.lane import PythonLane
 from stream_service.outbox import PythonOutbox
 from stream_service.wire import build_codec, frames
 from stream_service.wire.build_codec import CannotBuildError
@@ -37,18 +42,37 @@ class Codec:
     Decoder: Any = PythonDecoder
     Outbox: Any = PythonOutbox
     Uplink: Any = PythonUplink
+    Downlink: Any = PythonDownlink
+    Lane: Any = PythonLane
+    Mover: Any = None
 
 
 under_test = Codec()
 
 
+@contextmanager
+def _put_to_test(which: str) -> Iterator[str]:
+    chosen = Codec() if which == "python" else compiled_codec()
+    vars(under_test).update(vars(chosen))
+    yield which
+    vars(under_test).update(vars(Codec()))
+
+
 @pytest.fixture(scope="module", params=["python", "compiled"], autouse=True)
 def codec(request: pytest.FixtureRequest) -> Iterator[str]:
     """Runs every test of the module twice. Without a compiler the second time is skipped."""
-    chosen = Codec() if request.param == "python" else compiled_codec()
-    vars(under_test).update(vars(chosen))
-    yield request.param
-    vars(under_test).update(vars(Codec()))
+    with _put_to_test(request.param) as which:
+        yield which
+
+
+@pytest.fixture(scope="module", params=["python", "compiled"], autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Like `codec`, and pumps that are started meanwhile move everything this way."""
+    with _put_to_test(request.param) as which, pytest.MonkeyPatch.context() as patch:
+        for name in ("Lane", "Decoder", "Outbox"):
+            patch.setattr(connection, name, getattr(under_test, name))
+        patch.setattr(poller, "Mover", under_test.Mover)
+        yield which
 
 
 def compiled_codec() -> Codec:
@@ -57,8 +81,8 @@ def compiled_codec() -> Codec:
         module = compiled()
     except CannotBuildError as error:
         pytest.skip(f"the codec cannot be compiled here: {error}")
-    names = ("encode", "caller_audio", "audio_delta", "Decoder", "Outbox", "Uplink")
-    return Codec(**{name: getattr(module, name) for name in names})
+    found = {field.name: getattr(module, field.name, None) for field in fields(Codec)}
+    return Codec(**{name: piece for name, piece in found.items() if piece is not None})  # a Mover only on Linux
 
 
 @cache

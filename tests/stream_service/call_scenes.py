@@ -107,7 +107,11 @@ class Scene:
             self._requested = False
         if isinstance(event, ResponseStarted | ResponseEnded | EngineLost):
             self._responding = isinstance(event, ResponseStarted)
+        due = self.session.due_at
+        is_early = isinstance(event, Tick) and self.session.patient and (due is None or self.now < due)
         self.last = self.session.handle(event, self.now)
+        # A call is told the time when it is due: nothing may depend on it before, but when a turn is known to be heard.
+        assert not is_early or all(isinstance(command, KeepTurn) for command in self.last), (due, self.last)
         assert not (was_over and self.last), (event, self.last)
         for position, command in enumerate(self.last):
             self.commands.append(command)

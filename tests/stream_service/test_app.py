@@ -53,6 +53,27 @@ def test_health(door: Door) -> None:
     assert door.ask("/health") == (503, {"status": "stopping"})
 
 
+def test_whoever_asks_for_health_has_the_first_call_prepared(
+    door: Door, vendors: Vendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, loaded, given = threading.Event(), threading.Semaphore(0), []
+    load = door.services.chat_model.load
+
+    def count() -> None:
+        given.append(answered.wait(PATIENCE))
+        load()
+
+    monkeypatch.setattr(door.services.chat_model, "load", count)
+    monkeypatch.setattr(door.services.rest, "load", loaded.release)
+    assert door.ask("/health")[0] == 200  # although loading has not come to an end
+    answered.set()
+    assert door.ask("/health")[0] == 200
+    assert loaded.acquire(timeout=PATIENCE)
+    assert given == [True]
+    assert door.services.chat_model._client is not None
+    assert not vendors.visited.is_set()
+
+
 def test_other_requests_are_answered_in_json(door: Door) -> None:
     assert door.ask("/nothing")[0] == 404
     assert door.ask("/ws") == (426, {"error": "a WebSocket is expected here"})

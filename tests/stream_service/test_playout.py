@@ -4,16 +4,82 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from stream_service.playout import LATE_MARK_SECONDS, Playout
+from stream_service.playout import BYTES_PER_MS, LATE_MARK_SECONDS, MARK_EVERY_MS, Playout
 
 SECOND = 8000  # bytes
 
 
 def test_the_first_piece_of_an_item_is_known_as_such() -> None:
     playout = Playout()
-    assert playout.sent("i1", "r1", 160, 0.0) == ("a0-1", True)
-    assert playout.sent("i1", "r1", 160, 0.0) == ("a0-2", False)
-    assert playout.sent("i2", "r1", 160, 0.0) == ("a0-3", True)
+    assert playout.sent("i1", "r1", 160, 0.0) == ("", True)
+    assert playout.sent("i1", "r1", 160, 0.0) == ("", False)
+    assert playout.sent("i2", "r1", 160, 0.0) == ("", True)
+
+
+def test_a_mark_stands_behind_every_so_much_audio() -> None:
+    playout = Playout()
+    piece, pieces = MARK_EVERY_MS // 4 * BYTES_PER_MS, 20
+    marks = [playout.sent("i1", "r1", piece, 0.0)[0] for _ in range(pieces)]
+    assert [mark for mark in marks if mark] == [f"a0-{number}" for number in range(1, pieces // 4 + 1)]
+    assert all(marks[3::4])
+    assert playout.sent("i1", "r1", 9 * piece, 0.0) == ("a0-6", False)  # one piece has one mark, however long it is
+    assert playout.sent("i1", "r1", piece, 0.0) == ("", False)
+
+
+def test_each_item_has_marks_of_its_own() -> None:
+    playout = Playout()
+    almost = MARK_EVERY_MS * BYTES_PER_MS - 8
+    assert playout.sent("i1", "r1", almost, 0.0)[0] == ""
+    assert playout.sent("i2", "r1", almost, 0.0)[0] == ""
+    assert playout.sent("i1", "r1", 8, 0.0)[0] == "a0-1"
+
+
+def test_the_last_mark_stands_behind_what_has_none() -> None:
+    playout = Playout()
+    assert playout.last_mark() == ""
+    playout.sent("i1", "r1", 160, 0.0)
+    mark = playout.last_mark()
+    assert mark == "a0-1"
+    assert playout.last_mark() == ""
+    assert playout.owns(mark)
+    assert playout.heard_ms("i1", 60.0) == 20
+    assert playout.reached(mark)
+    assert playout.heard_ms("i1", 0.0) == 20
+    assert playout.sent("i1", "r1", MARK_EVERY_MS * BYTES_PER_MS, 1.0)[0]
+    assert playout.last_mark() == ""
+
+
+def test_audio_behind_which_no_mark_stands_may_still_be_heard() -> None:
+    playout = Playout()
+    playout.sent("i1", "r1", 160, 0.0)
+    assert playout.audible(1.0)
+    assert not playout.audible(0.02 + LATE_MARK_SECONDS)
+    playout.clear(0.01)
+    assert not playout.audible(0.01)
+    assert playout.last_mark() == ""  # nothing is left that it would stand behind
+
+
+def test_all_has_been_played_when_the_last_mark_is_back_and_nothing_waits_for_one() -> None:
+    playout = Playout()
+    first, _ = playout.sent("i1", "r1", SECOND, 0.0)
+    second, _ = playout.sent("i1", "r1", SECOND, 0.0)
+    playout.sent("i1", "r1", 160, 0.0)
+    assert not playout.reached(first)
+    assert not playout.reached(second)
+    assert playout.audible(2.0)
+    third = playout.last_mark()
+    assert not playout.reached("a0-999")
+    assert playout.reached(third)
+    assert not playout.reached(third)
+    assert not playout.audible(2.0)
+
+
+def test_a_mark_that_never_came_back_does_not_keep_the_later_ones_from_counting() -> None:
+    playout = Playout()
+    playout.sent("i1", "r1", SECOND, 0.0)
+    second, _ = playout.sent("i1", "r1", SECOND, 0.0)
+    assert not playout.reached(second)  # one is still waited for
+    assert playout.heard_ms("i1", 0.0) == 2000
 
 
 def test_sent_is_not_heard() -> None:
@@ -139,6 +205,11 @@ class AnyPlayout(RuleBasedStateMachine):
         if item not in self.cut:  # of a response that was cut no more is sent
             self.marks.append(self.playout.sent(item, "r", size, self.now)[0])
 
+    @rule()
+    def no_more_comes_for_now(self) -> None:
+        self.marks.append(self.playout.last_mark())
+        assert self.playout.last_mark() == ""
+
     @rule(seconds=st.floats(0, 5))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
@@ -146,7 +217,8 @@ class AnyPlayout(RuleBasedStateMachine):
     @rule(data=st.data())
     def mark_returns(self, data: st.DataObject) -> None:
         if self.marks:
-            self.playout.reached(data.draw(st.sampled_from(self.marks)))
+            all_played = self.playout.reached(data.draw(st.sampled_from(self.marks)))
+            assert not (all_played and self.playout.audible(self.now))
 
     @rule()
     def clear(self) -> None:

@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from both_codecs import way
 from pump_peers import GENEROUS, Ears, Peer, running_pump, tcp_pair
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from stream_service.pump import Link, Pump, PumpStoppedError
 from stream_service.wire import frames
 from stream_service.wire.frames import Binary, Text
+
+__all__ = ["way"]  # every test here runs both ways
 
 PREFIX, SUFFIX = b'{"type":"input_audio_buffer.append","audio":"', b'"}'
 

@@ -5,11 +5,14 @@ import struct
 import threading
 
 import pytest
+from both_codecs import way
 from pump_peers import GENEROUS, Clock, Ears, Peer, flood, running_pump, tcp_pair
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from stream_service.pump import Limits, Link, Lost
 from stream_service.wire.frames import Binary, Text
+
+__all__ = ["way"]  # every test here runs both ways
 
 
 @pytest.mark.parametrize("server", [True, False])

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from both_codecs import way
 from pump_peers import GENEROUS, Ears, Scene, running_pump, tcp_pair
 
 from stream_service.pump import Pump
+
+__all__ = ["way"]  # every test here runs both ways
 
 
 class PassCounter:

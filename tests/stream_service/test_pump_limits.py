@@ -4,11 +4,14 @@ import threading
 from dataclasses import replace
 
 import pytest
+from both_codecs import way
 from pump_peers import GENEROUS, Clock, Ears, Peer, Scene, flood, running_pump
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from stream_service.pump import Limits, Link, Lost
 from stream_service.wire.frames import Binary, Text
+
+__all__ = ["way"]  # every test here runs both ways
 
 
 def block(link: Link, peer: Peer, scene: Scene) -> int:

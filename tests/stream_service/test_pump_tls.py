@@ -1,6 +1,5 @@
 """The vendors' side: TLS, whose records and ours do not begin and end together."""
 
-import datetime
 import os
 import ssl
 import threading
@@ -10,86 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from pump_peers import GENEROUS, PATIENCE, Clock, Ears, Peer, Scene, running_pump, tcp_pair
-from wsproto.frame_protocol import FrameProtocol, Opcode
+from both_codecs import way
+from pump_peers import GENEROUS, PATIENCE, Clock, Scene, running_pump
+from tls_peers import Vendor, certificate, texts
+from wsproto.frame_protocol import Opcode
 
 from stream_service import channel
-from stream_service.pump import Limits, Link
 
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for localhost, signed by itself, and its key in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
-
-
-class Vendor:
-    """A link to a peer behind TLS, both ends after their handshakes."""
-
-    def __init__(
-        self,
-        scene: Scene,
-        certificate: Path,
-        *,
-        before: bytes = b"",
-        limits: Limits = GENEROUS,
-        held: bool = False,
-        small_buffers: bool = False,
-        version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
-    ) -> None:
-        ours, theirs = tcp_pair(small_buffers=small_buffers)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        context.minimum_version = context.maximum_version = version
-        trusting = ssl.create_default_context(cafile=str(certificate))
-        accepted: list[ssl.SSLSocket] = []
-
-        def accept() -> None:
-            accepted.append(context.wrap_socket(theirs, server_side=True))
-            accepted[0].sendall(b"!" + before)
-
-        thread = threading.Thread(target=accept)
-        thread.start()
-        ours.settimeout(PATIENCE)
-        wrapped = trusting.wrap_socket(ours, server_hostname="localhost")
-        thread.join(PATIENCE)
-        # As after websocket-client's handshake: one byte of the record is read, the rest of it lies inside OpenSSL.
-        assert wrapped.recv(1) == b"!"
-        self.peer = Peer(accepted[0], client=False)
-        self.ears = Ears()
-        self.link: Link = scene.pump.adopt(
-            wrapped, name="vendor", server=False, limits=limits, held=held,
-            on_message=self.ears.on_message, on_lost=self.ears.on_lost,
-        )  # fmt: skip
-        scene.peers.append(self.peer)
-
-
-def texts(*messages: str) -> bytes:
-    protocol = FrameProtocol(client=False, extensions=[])
-    return b"".join(protocol.send_data(message, True) for message in messages)
+__all__ = ["certificate", "way"]  # every test here runs both ways
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Scenes from calls on engine amivoice in which the answer is begun before the caller's words are final."""
 
 import pytest
-from call_scenes import Scene, none, one
+from call_scenes import AGENT, BEGIN, Scene, none, one
 from hypothesis import given
 from hypothesis import strategies as st
 from spoken_scenes import END_CALL, LONG, answered, greeted, says, spoken
@@ -31,6 +31,7 @@ from stream_service.events import (
     ToolResult,
 )
 from stream_service.guess import MOST_PER_UTTERANCE, MOST_WASTED, STABLE_SECONDS, same_words
+from stream_service.session import WARNING_SECONDS
 
 USAGE = {"text_tokens_in": 9, "text_tokens_out": 7}
 
@@ -214,12 +215,13 @@ def test_no_guess_while_the_words_still_change() -> None:
 
 def test_the_session_says_when_it_wants_to_look_again() -> None:
     scene = greeted()
-    assert scene.session.due_at is None
+    time_warning = BEGIN + AGENT.max_duration_seconds - WARNING_SECONDS
+    assert scene.session.due_at == time_warning
     scene.happens(CallerStarted())
     scene.happens(CallerSaying("予約を"), after=0.2)
     assert scene.session.due_at == pytest.approx(scene.now + STABLE_SECONDS)
     scene.wait(STABLE_SECONDS, tick=STABLE_SECONDS)
-    assert scene.session.due_at is None
+    assert scene.session.due_at == time_warning
 
 
 def test_no_guess_while_the_bot_is_heard_or_it_is_not_known_what_of_it_was() -> None:

@@ -153,8 +153,9 @@ def test_what_must_not_be_late_is_said_to_be_due() -> None:
     assert scene.session.due_at == pytest.approx(BEGIN + FIRST_SOUND_SECONDS)
     scene.happens(EngineReady(resumed=False))
     mark = scene.answers("r0", "i0", AGENT.greeting, 2000)
-    assert scene.session.due_at is None
+    assert scene.session.due_at == pytest.approx(BEGIN + AGENT.idle_seconds)
     scene.hears_out(mark)
+    assert scene.session.due_at == pytest.approx(scene.now + AGENT.idle_seconds)
     says(scene, "営業時間は")
     assert scene.session.due_at == pytest.approx(scene.now - 0.2 + FIRST_SOUND_SECONDS)
     uses(scene, END_CALL, words="失礼いたします。")

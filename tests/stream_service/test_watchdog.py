@@ -1,19 +1,27 @@
 """The judgement of a peer, on a clock of paper."""
 
+from typing import Any
+
+from both_codecs import codec, under_test
+
 from stream_service.limits import Limits
 from stream_service.watchdog import Watchdog
 
+__all__ = ["codec"]  # every test here runs with both
 
-def watching(limits: Limits) -> Watchdog:
-    dog = Watchdog(limits)
+
+def watching(limits: Limits) -> tuple[Watchdog, Any]:
+    """A watchdog and the lane it watches."""
+    lane = under_test.Lane(0, None, under_test.Outbox(1, 1), lambda: None)
+    dog = Watchdog(limits, lane)
     dog.begin(0)
-    return dog
+    return dog, lane
 
 
-def hear(dog: Watchdog, size: int, now: float) -> None:
-    """What the link does with each read."""
-    dog.bytes_left -= size
-    dog.heard_at, dog.ping_at = now, None
+def hear(lane: Any, size: int, now: float) -> None:
+    """What is done with each read."""
+    lane.bytes_left -= size
+    lane.heard_at = now
 
 
 def look(dog: Watchdog, now: float, *, listening: bool = True, stuck_since: float | None = None) -> str | None:
@@ -22,35 +30,35 @@ def look(dog: Watchdog, now: float, *, listening: bool = True, stuck_since: floa
 
 
 def test_budgets_grow_with_time_up_to_the_burst() -> None:
-    dog = watching(Limits(messages_per_second=10, bytes_per_second=100, burst_seconds=2, silence_seconds=None))
-    assert (dog.messages_left, dog.bytes_left) == (20, 200)
-    hear(dog, 150, now=0)
-    dog.messages_left -= 20
+    dog, lane = watching(Limits(messages_per_second=10, bytes_per_second=100, burst_seconds=2, silence_seconds=None))
+    assert (lane.messages_left, lane.bytes_left) == (20, 200)
+    hear(lane, 150, now=0)
+    lane.messages_left -= 20
     look(dog, 0.5)
-    assert (dog.messages_left, dog.bytes_left) == (5, 100)
+    assert (lane.messages_left, lane.bytes_left) == (5, 100)
     look(dog, 50)
-    assert (dog.messages_left, dog.bytes_left) == (20, 200)
+    assert (lane.messages_left, lane.bytes_left) == (20, 200)
 
 
 def test_silence_is_judged_only_while_listening() -> None:
-    dog = watching(Limits(silence_seconds=5))
+    dog, lane = watching(Limits(silence_seconds=5))
     assert look(dog, 5) is None
     assert look(dog, 5.1) == "silent"
     assert look(dog, 20, listening=False) is None
     assert look(dog, 24.9) is None
-    hear(dog, 1, now=24.9)
+    hear(lane, 1, now=24.9)
     assert look(dog, 29.8) is None
     assert look(dog, 30) == "silent"
 
 
 def test_a_ping_waits_for_a_byte() -> None:
-    dog = watching(Limits(silence_seconds=None, ping_seconds=3, pong_seconds=2))
+    dog, lane = watching(Limits(silence_seconds=None, ping_seconds=3, pong_seconds=2))
     assert not dog.wants_ping(2.9)
     assert dog.wants_ping(3)
     assert not dog.wants_ping(4)
     assert look(dog, 5) is None
     assert look(dog, 5.1) == "half-open"
-    hear(dog, 1, now=5.5)
+    hear(lane, 1, now=5.5)
     assert look(dog, 6) is None
     assert dog.wants_ping(8.5)
     assert look(dog, 9, listening=False) is None
@@ -58,12 +66,12 @@ def test_a_ping_waits_for_a_byte() -> None:
 
 
 def test_a_stall_is_judged_always() -> None:
-    dog = watching(Limits(write_stall_seconds=5))
+    dog, _ = watching(Limits(write_stall_seconds=5))
     assert look(dog, 6, listening=False, stuck_since=1) is None
     assert look(dog, 6.1, listening=False, stuck_since=1) == "stalled"
 
 
 def test_without_limits_nobody_is_judged() -> None:
-    dog = watching(Limits(silence_seconds=None))
+    dog, _ = watching(Limits(silence_seconds=None))
     assert look(dog, 1e6) is None
     assert not dog.wants_ping(1e6)

@@ -41,7 +41,7 @@ static void call_frame(Call *call, double due) {
                         "\"timestamp\":\"%u\",\"payload\":\"%s%s\"},\"streamSid\":\"%s\"}",
                         piece + 2, piece + 1, piece * 20, head, call->constant, call->stream);
     ws_send(&call->conn, OP_TEXT, text, size);
-    timer_set(call->next_frame += 0.02, AT_FRAME, call);
+    timer_set(call->next_frame += call->hurried ? 0.02 / 3 : 0.02, AT_FRAME, call);
 }
 
 static void call_plays(Call *call, const char *base64, size_t size, double now) {
@@ -54,7 +54,7 @@ static void call_plays(Call *call, const char *base64, size_t size, double now) 
     call->play_ends = (call->play_ends > now ? call->play_ends : now) + bytes / 8000.0;
     uint32_t whose, piece;
     if (bytes < STAMP || !read_stamp(audio, 'D', &whose, &piece)) return;
-    if (whose != call->id || !track_take(&call->down, piece, now)) stray_frames++;
+    if ((whose != call->id || !track_take(&call->down, piece, now)) && !call->stray) stray_frames++;
 }
 
 static void mark_returns(Call *call) {
@@ -88,6 +88,7 @@ static void call_message(Call *call, uint8_t *text, size_t size) {
         clears++;
         if (call->barged_at) {
             if (in_window(now)) sample_add(&barge_ins, now - call->barged_at);
+            track_forgives(&call->down, call->barged_at);
             call->barged_at = 0;
         }
         call->play_ends = now;

@@ -23,7 +23,7 @@ typedef struct Session Session;
 typedef struct {
     Conn conn;
     uint32_t id;
-    bool late, cut_off, stray, flooding, gone;
+    bool late, cut_off, stray, flooding, gone, hurried;
     char sid[40], stream[40], account[40], *parameters;
     double asked_at, opened_at, heard_at, next_frame, play_ends, barged_at, answering_since;
     char constant[256]; /* base64 of what follows a frame's stamp */
@@ -37,8 +37,9 @@ typedef struct {
 struct Session {
     Conn conn;
     int vendor, response, left_ms;
-    bool responding, flooding;
+    bool responding, flooding, pouring, gone;
     double turn_at; /* when this turn of the conversation began */
+    double pours_at;
     double speech_ends;
     Call *call;
 };
@@ -78,6 +79,12 @@ static bool track_send(Track *track, double now) {
     if (track->count >= most_pieces) return false;
     track->sent[track->count] = now, track->took[track->count++] = -1;
     return true;
+}
+
+/* What was on the way when the caller began to speak may be thrown away: nobody wants to hear it. Not lost, then. */
+static void track_forgives(Track *track, double until) {
+    for (uint32_t i = track->count; i-- && track->sent[i] > until - 1;)
+        if (track->took[i] < 0 && track->sent[i] <= until) track->sent[i] = 0;
 }
 
 /* False for what was never sent, or has come before. */

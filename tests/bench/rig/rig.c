@@ -1,13 +1,14 @@
 /* Fake callers and fake vendors in one loop and on one clock, so that every piece of audio is timed from end to end.
  *
- *     rig --port PORT --target /ws --calls N --seconds MOST [--turns 1] [--tls CERTIFICATE.pem]
+ *     rig --port PORT --target /ws --calls N --seconds MOST [--turns 1] [--tls CERTIFICATE.pem] [--mss BYTES]
  *
  * First it prints `vendor PORT`, where both vendors are. Then it does what it reads, a line at a time:
  *
  *     call ID LATE SIGNATURE ACCOUNT CALL_SID PARAMETERS   open this stream (SIGNATURE - for none; LATE 1: set up apart)
  *     bad KIND ID         from now on one side of this call is bad, and nothing of the call counts:
- *                         deaf-caller, deaf-vendor (stops reading), flood-caller, flood-vendor (sends all it can),
- *                         gone-caller (is silent and reads nothing, but does not hang up), bomb-caller (compresses)
+ *                         deaf-… (stops reading while the other side has much to tell it), flood-… (sends all it can),
+ *                         gone-… (is silent and reads nothing, but does not hang up), bomb-… (sends frames that say
+ *                         they are compressed); each with -caller or -vendor behind it
  *     window SECONDS      measure from now on; `opened` and `shut` are printed as that happens, then a line of JSON
  *
  * The end of its input ends it. */
@@ -18,6 +19,7 @@
 
 static int relay_port;
 static const char *target = "/ws";
+static double end_by; /* the relay has so long to close the vendors' sessions */
 
 static void on_open(Conn *c) {
     if (c->kind == SESSION) {
@@ -59,12 +61,17 @@ static void call_opens(char *words) {
     ws_connect(&call->conn, relay_port, target, headers, false);
 }
 
-static void stop_reading(Conn *c) { c->deaf = true, conn_watch(c); }
+/* What the kernel would still take for us would only put off the moment when the other side notices. */
+static void stop_reading(Conn *c) {
+    int least = 1;
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &least, sizeof least);
+    c->deaf = true, conn_watch(c);
+}
 
 /* A frame that says it is compressed, which was never agreed on: a megabyte of zeros would take a thousand bytes. */
 static void send_bomb(Conn *c) {
-    uint8_t frame[8 + 1024] = {0x80 | 0x40 | OP_TEXT, 0x80 | 126, 1024 >> 8, 1024 & 0xFF};
-    for (int i = 0; i < 1000; i++) conn_write(c, frame, sizeof frame);
+    uint8_t frame[8 + 1024] = {0x80 | 0x40 | OP_TEXT, 126 | (c->client ? 0x80 : 0), 1024 >> 8, 1024 & 0xFF};
+    for (int i = 0; i < 1000; i++) conn_write(c, frame, sizeof frame - (c->client ? 0 : 4)); /* the mask is all zeros */
 }
 
 static void turns_bad(const char *words) {
@@ -75,12 +82,14 @@ static void turns_bad(const char *words) {
     Session *session = call->session;
     call->stray = true;
     if (call->conn.state != OPEN || !session || session->conn.state != OPEN) die("a call that is over cannot turn bad");
-    if (!strcmp(kind, "deaf-caller")) stop_reading(&call->conn);
-    else if (!strcmp(kind, "deaf-vendor")) stop_reading(&session->conn);
+    if (!strcmp(kind, "deaf-caller")) stop_reading(&call->conn), session->pouring = true, timer_set(now_s(), AT_STEP, session);
+    else if (!strcmp(kind, "deaf-vendor")) stop_reading(&session->conn), call->hurried = true;
     else if (!strcmp(kind, "flood-caller")) call->flooding = true;
     else if (!strcmp(kind, "flood-vendor")) session->flooding = true, timer_set(now_s(), AT_STEP, session);
     else if (!strcmp(kind, "gone-caller")) call->gone = true, stop_reading(&call->conn);
+    else if (!strcmp(kind, "gone-vendor")) session->gone = true, stop_reading(&session->conn);
     else if (!strcmp(kind, "bomb-caller")) send_bomb(&call->conn);
+    else if (!strcmp(kind, "bomb-vendor")) send_bomb(&session->conn);
     else die("an unknown kind of bad call");
 }
 
@@ -168,9 +177,16 @@ static bool on_timer(Timer timer, double now) {
     case AT_HANG_UP:
         ending = true;
         for (uint32_t i = 0; i < call_count; i++) call_hangs_up(&calls[i]);
-        timer_set(now + 1.5, AT_END, NULL);
+        end_by = now + 1.5;
+        timer_set(now + 0.1, AT_END, NULL);
         break;
-    case AT_END: report(); return false;
+    case AT_END:
+        if (sessions_open && now < end_by) {
+            timer_set(now + 0.05, AT_END, NULL);
+            break;
+        }
+        report();
+        return false;
     }
     return true;
 }
@@ -195,6 +211,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(name, "--seconds")) seconds = atof(value);
         else if (!strcmp(name, "--turns")) turns = atoi(value);
         else if (!strcmp(name, "--tls")) tls_load(value);
+        else if (!strcmp(name, "--mss")) segment_bytes = atoi(value);
         else die("an unknown option");
     }
     setrlimit(RLIMIT_NOFILE, &(struct rlimit){65536, 65536});

@@ -8,6 +8,7 @@
 #define TURN_SECONDS 8.0
 #define SPEECH_SECONDS 3.0
 #define ANSWER_MS 5000
+#define GREETING_MS 200
 #define PLAYS_ON_SECONDS 2.6 /* after the last of it was sent, the caller still hears an answer */
 #define BARGE_IN_SECONDS 1.5 /* after the answer's first sound */
 #define INTERIM_SECONDS 0.5
@@ -57,11 +58,11 @@ static void audio_delta(Session *s, int ms) {
                        "\"content_index\":0,\"delta\":\"", s->response, s->response);
     size += base64_encode(audio, bytes, text + size);
     memcpy(text + size, "\"}", 2);
-    if (track_send(&call->down, now_s())) ws_send(&s->conn, OP_TEXT, text, size + 2);
+    if (s->flooding || s->pouring || track_send(&call->down, now_s())) ws_send(&s->conn, OP_TEXT, text, size + 2);
 }
 
-static void answer_begins(Session *s, double now) {
-    s->response++, s->responding = true, s->left_ms = ANSWER_MS - 100;
+static void answer_begins(Session *s, double now, int ms) {
+    s->response++, s->responding = true, s->left_ms = ms - 100;
     response_event(s, "response.created", "in_progress", false);
     part_event(s, "response.output_item.added",
                ",\"item\":{\"object\":\"realtime.item\",\"type\":\"message\",\"status\":\"in_progress\","
@@ -82,11 +83,11 @@ static void answer_ends(Session *s, const char *status) {
     s->responding = false;
 }
 
-static void speech_starts(Session *s, double now) {
+static void speech_starts(Session *s, double ends) {
     char text[128];
     snprintf(text, sizeof text, ",\"audio_start_ms\":%u,\"item_id\":\"item_u%d\"", s->call->up.count * 20, s->response);
     event(s, "input_audio_buffer.speech_started", text);
-    s->speech_ends = now + SPEECH_SECONDS;
+    s->speech_ends = ends;
     timer_set(s->speech_ends, AT_STEP, s);
 }
 
@@ -106,8 +107,17 @@ static void caller_barges_in(Session *s, double now) {
     if (!s->responding || s->conn.state != OPEN || window_shuts) return;
     if (s->call->barged_at && in_window(now)) interruptions_unanswered++;
     s->call->barged_at = now_s();
-    speech_starts(s, now);
+    speech_starts(s, now + SPEECH_SECONDS);
     answer_ends(s, "cancelled");
+}
+
+/* Behind the greeting, anywhere in a turn: the calls are not all at the same place, and as busy at once as they will be. */
+static void conversation_joins(Session *s, double now) {
+    double at = rnd_unit() * TURN_SECONDS, left_ms = (SPEECH_SECONDS + ANSWER_MS / 2000.0 - at) * 2000;
+    s->turn_at = now - at;
+    if (at < SPEECH_SECONDS) speech_starts(s, now + SPEECH_SECONDS - at);
+    else if (left_ms > 200) answer_begins(s, now, (int)left_ms / 20 * 20); /* whole frames: a stamp has to fit */
+    else timer_set(s->turn_at += TURN_SECONDS, AT_STEP, s);
 }
 
 static void realtime_step(Session *s, double now) {
@@ -120,15 +130,18 @@ static void realtime_step(Session *s, double now) {
         if ((s->left_ms -= ms) > 0) timer_set(now + ms / 2000.0, AT_STEP, s);
         else {
             answer_ends(s, "completed");
-            /* The first turn is of any length, so that the calls are not all at the same place. */
-            s->turn_at = s->turn_at ? s->turn_at + TURN_SECONDS : now + rnd_unit() * TURN_SECONDS;
+            if (!s->turn_at) {
+                conversation_joins(s, now);
+                return;
+            }
+            s->turn_at += TURN_SECONDS;
             if (s->turn_at < now + PLAYS_ON_SECONDS) s->turn_at = now + PLAYS_ON_SECONDS;
             timer_set(s->turn_at, AT_STEP, s);
         }
     } else if (s->speech_ends && now >= s->speech_ends - 1e-6) {
         speech_stops(s);
-        answer_begins(s, now);
-    } else if (!s->speech_ends) speech_starts(s, now);
+        answer_begins(s, now, ANSWER_MS);
+    } else if (!s->speech_ends) speech_starts(s, now + SPEECH_SECONDS);
 }
 
 static const char WORDS[] =
@@ -161,12 +174,23 @@ static void amivoice_step(Session *s, double now) {
     timer_set(s->speech_ends && s->speech_ends < next ? s->speech_ends : next, AT_STEP, s);
 }
 
+/* Flooding: twice and more what a relay should put up with. Pouring: speech at ten times the speed it is heard at. */
+static void session_pours(Session *s, double now) {
+    char words[1024];
+    if (now < s->pours_at) return; /* a timer of the conversation that was before */
+    snprintf(words, sizeof words, "U %s}", WORDS);
+    for (int i = s->flooding ? 100 : 1; i && s->conn.state == OPEN && !s->conn.out_size; i--) {
+        if (s->vendor == REALTIME) audio_delta(s, 200);
+        else ws_text(&s->conn, words);
+    }
+    timer_set(s->pours_at = now + (s->flooding ? 0.01 : 0.02), AT_STEP, s);
+}
+
 static void session_step(Session *s, double now) {
     if (s->conn.state != OPEN || window_shuts) return;
-    if (s->flooding) {
-        for (int i = 0; i < 50 && s->conn.state == OPEN; i++) audio_delta(s, 200);
-        timer_set(now + 0.01, AT_STEP, s);
-    } else if (s->vendor == REALTIME) realtime_step(s, now);
+    if (s->gone) return;
+    if (s->flooding || s->pouring) session_pours(s, now);
+    else if (s->vendor == REALTIME) realtime_step(s, now);
     else amivoice_step(s, now);
 }
 
@@ -183,7 +207,7 @@ static void session_hears(Session *s, const uint8_t *audio, size_t size) {
         if (!s->call) {
             s->call = call, call->session = s;
             if (s->vendor == AMIVOICE) timer_set(now + rnd_unit() * INTERIM_SECONDS, AT_STEP, s);
-            else answer_begins(s, now);
+            else answer_begins(s, now, GREETING_MS);
         }
         if (call != s->call || !track_take(&call->up, piece, now)) stray_frames++;
         if (!call->heard_at) call->heard_at = now;

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,6 +38,7 @@ typedef struct Conn {
 } Conn;
 
 static int epoll_fd;
+static int segment_bytes; /* of TCP, at most; 0: as many as the loopback takes */
 static SSL_CTX *tls_server, *tls_client;
 
 static void on_open(Conn *c);
@@ -56,6 +58,7 @@ static inline void die(const char *what) {
 
 /* One file with a certificate and its key; whoever checks it is told by a setting to trust it. */
 static inline void tls_load(const char *pem) {
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without asking for none */
     tls_server = SSL_CTX_new(TLS_server_method());
     tls_client = SSL_CTX_new(TLS_client_method());
     if (SSL_CTX_use_certificate_file(tls_server, pem, SSL_FILETYPE_PEM) != 1 ||
@@ -154,6 +157,10 @@ static void conn_begin(Conn *c, int fd, bool client) {
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &(struct epoll_event){.events = events, .data.ptr = c});
 }
 
+static void segments_limit(int fd) { /* before there is a connection: the other side is told as it opens */
+    if (segment_bytes) setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment_bytes, sizeof segment_bytes);
+}
+
 static struct sockaddr_in here(int port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -165,6 +172,7 @@ static void ws_connect(Conn *c, int port, const char *target, const char *header
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in address = here(port);
     fcntl(fd, F_SETFL, O_NONBLOCK);
+    segments_limit(fd);
     if (asprintf(&c->request,
                  "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
@@ -182,6 +190,7 @@ static int ws_listen(int *port) {
     struct sockaddr_in address = here(*port);
     socklen_t size = sizeof address;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    segments_limit(fd);
     if (bind(fd, (void *)&address, size) || listen(fd, 1024)) die("cannot listen");
     getsockname(fd, (void *)&address, &size);
     *port = ntohs(address.sin_port);

@@ -75,16 +75,16 @@ def test_a_closed_store_is_a_store_error() -> None:
 
 def lose_one_answer(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let the next commit take effect, and its answer get lost on the way back."""
-    commit = store_firestore._Rpc.commit
+    commit = store_firestore.Rpc.commit
     lost: list[str] = []
 
-    def commit_and_lose(self: store_firestore._Rpc, *writes: object) -> None:
+    def commit_and_lose(self: store_firestore.Rpc, *writes: object) -> None:
         commit(self, *writes)  # type: ignore[arg-type]  # handed on as it came
         if not lost:
             lost.append("answer")
             raise exceptions.ServiceUnavailable("gone")  # type: ignore[no-untyped-call]  # the library's own gap
 
-    monkeypatch.setattr(store_firestore._Rpc, "commit", commit_and_lose)
+    monkeypatch.setattr(store_firestore.Rpc, "commit", commit_and_lose)
     return lost
 
 

@@ -94,6 +94,12 @@ def test_damaged_json_is_our_own_error(text: str) -> None:
         records.from_json(text)
 
 
+@pytest.mark.parametrize("text", ["[]", "1", "null", '"sid"'])
+def test_json_that_is_no_record_is_our_own_error(text: str) -> None:
+    with pytest.raises(StoreError):
+        records.from_json(text)
+
+
 def test_a_time_without_a_zone_is_a_bug() -> None:
     with pytest.raises(ValueError, match="aware"):
         records.call_document(a_call(created_at=NOW.replace(tzinfo=None)))

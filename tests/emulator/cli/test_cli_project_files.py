@@ -15,6 +15,7 @@ LOCKS = {
     "functions": "functions/requirements.txt",
     "stream": "stream_service/requirements.txt",
     "dev": "requirements-dev.txt",
+    "bench": "requirements-bench.txt",
 }
 
 
@@ -63,6 +64,12 @@ def test_deployed_and_tested_versions_are_the_same():
     tested = {name: rest.split()[0] for name, rest in pinned("dev").items()}
     for lock in ("functions", "stream"):
         assert {name: rest.split()[0] for name, rest in pinned(lock).items()}.items() <= tested.items()
+
+
+def test_what_draws_the_plot_changes_nothing_that_is_tested():
+    tested, drawing = pinned("dev"), pinned("bench")
+    for name in tested.keys() & drawing.keys():
+        assert drawing[name].split()[0] == tested[name].split()[0], name
 
 
 def test_make_explains_every_target():

@@ -1,5 +1,6 @@
 """Answers of the chat model over real HTTP: sentence by sentence, given up in time, and every way they fail."""
 
+import gc
 import queue
 import socket
 import threading
@@ -120,6 +121,20 @@ def test_the_connection_is_open_before_the_first_question(library: Library) -> N
         talk.rest()
         assert len(server.requests) == 1
     assert len(opened) == 1
+
+
+def test_loading_connects_to_nobody_and_happens_once(pool: ThreadPoolExecutor) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        nobody.settimeout(0.1)
+        model = ChatModel(settings(OPENAI_BASE_URL=f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"), pool)
+        model.load()
+        set_aside = gc.get_freeze_count()
+        of_calls = [[number] for number in range(1000)]
+        model.load()  # what calls have made meanwhile may become garbage
+        assert set_aside > 0
+        assert gc.get_freeze_count() < set_aside + len(of_calls)
+        with pytest.raises(TimeoutError):
+            nobody.accept()
 
 
 def test_the_first_sentence_is_there_while_the_model_still_writes(start: Start) -> None:

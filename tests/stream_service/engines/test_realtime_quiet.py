@@ -7,17 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from both_codecs import codec, under_test
 from call_scenes import AGENT, EPOCH
 
 from engines.engine_desk import settings
+from stream_service.engines import realtime as realtime_module
 from stream_service.engines.port import FromVendor, Several, VendorOpened
 from stream_service.engines.realtime import RealtimeEngine
 from stream_service.events import AgentAudioStarted, AgentWords, Event, ResponseStarted
-from stream_service.outbox import Outbox
-from stream_service.playout import Playout
+from stream_service.playout import MARK_EVERY_MS, Playout
 from stream_service.pump import Pump
 from stream_service.transcript import Transcript
+from stream_service.wire import frames
+from stream_service.wire.frame_decoder import PythonDecoder, messages
 from stream_service.wire.frames import Text
+
+__all__ = ["codec"]  # every test here runs with both
 
 WORDS = "response.output_audio_transcript.delta"
 
@@ -27,18 +32,30 @@ class Line:
 
     def __init__(self) -> None:
         self.route: Any = None
-        self.sent: list[bytes] = []
-        self.inlet = (Outbox(1000, 1000), True, lambda: None)
+        self._outbox = under_test.Outbox(100_000, 100_000)
+        self._decoder = PythonDecoder(False, 10_000)
+        self._heard: list[bytes] = []
+        self.inlet = (self._outbox, False, lambda: None)
 
-    def send_audio(self, message: bytes, *, then: bytes = b"") -> bool:
-        self.sent += [message, then]
-        return True
+    @property
+    def heard(self) -> list[dict[str, Any]]:
+        """All that its peer has been sent, in order."""
+        self._decoder.feed(self._outbox.take(1_000_000))
+        self._heard += [message.data for message in messages(self._decoder) if isinstance(message, Text)]
+        return [json.loads(message) for message in self._heard]
+
+    def kinds(self) -> list[str]:
+        return [message["event"] for message in self.heard]
+
+    def marks(self) -> list[str]:
+        return [message["mark"]["name"] for message in self.heard if message["event"] == "mark"]
 
     def send_text(self, message: bytes) -> None:
-        self.sent.append(message)
+        self._outbox.put_control(frames.encode_text(message, mask=False))
 
     def discard_audio(self) -> int:
-        return 0
+        dropped: int = self._outbox.discard_audio()
+        return dropped
 
     def release(self) -> None:
         """It is not held."""
@@ -79,8 +96,8 @@ class Scene:
     def words(self, text: str, item: str = "i1") -> None:
         self.comes(WORDS, response_id="r1", item_id=item, delta=text)
 
-    def sound(self, item: str = "i1") -> None:
-        audio = base64.b64encode(bytes(160)).decode()
+    def sound(self, item: str = "i1", milliseconds: int = 20) -> None:
+        audio = base64.b64encode(bytes(8 * milliseconds)).decode()
         self.comes("response.output_audio.delta", response_id="r1", item_id=item, delta=audio)
 
     def news(self) -> list[FromVendor | Event]:
@@ -96,7 +113,9 @@ class Scene:
 
 
 @pytest.fixture
-def scene(pump: Pump, pool: ThreadPoolExecutor) -> Scene:
+def scene(pump: Pump, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.setattr(realtime_module, "Uplink", under_test.Uplink)
+    monkeypatch.setattr(realtime_module, "Downlink", under_test.Downlink)
     return Scene(pump, pool)
 
 
@@ -154,20 +173,66 @@ def test_words_of_a_session_given_up_are_old_news(scene: Scene) -> None:
     assert scene.engine.receive(FromVendor(7, several.news, urgent=False), 0.0) == []
 
 
+def test_marks_stand_behind_every_so_much_audio_and_behind_the_last(scene: Scene) -> None:
+    for _ in range(MARK_EVERY_MS // 100 + 1):
+        scene.sound(milliseconds=100)
+    assert scene.carrier.kinds() == ["media"] * (MARK_EVERY_MS // 100) + ["mark", "media"]
+    scene.comes("response.output_audio.done", response_id="r1", item_id="i1")
+    scene.comes("response.done", response={"id": "r1"})
+    assert scene.carrier.kinds()[-2:] == ["media", "mark"]
+    assert len(scene.carrier.marks()) == 2
+
+
+def test_what_tells_nothing_wakes_nobody_but_marks_the_end(scene: Scene) -> None:
+    scene.sound()
+    scene.news()
+    scene.comes("response.output_audio.done", response_id="r1", item_id="i1")
+    assert scene.carrier.kinds() == ["media", "mark"]
+    assert scene.news() == []
+
+
+def test_words_between_the_sounds_mark_nothing(scene: Scene) -> None:
+    for word in ("朝", "九時", "から"):
+        scene.sound()
+        scene.words(word)
+    assert scene.carrier.kinds() == ["media"] * 3
+
+
 def test_only_the_last_mark_is_told(scene: Scene) -> None:
     for _ in range(3):
-        scene.sound()
-    marks = [json.loads(sent)["mark"]["name"] for sent in scene.carrier.sent if b'"mark"' in sent]
+        scene.sound(milliseconds=MARK_EVERY_MS)
+    marks = scene.carrier.marks()
+    assert len(marks) == 3
     assert [scene.mark_returns(mark) for mark in marks] == [True, True, False]
+
+
+def test_a_mark_is_not_the_last_while_audio_waits_for_one(scene: Scene) -> None:
+    scene.sound(milliseconds=MARK_EVERY_MS)
+    scene.sound()
+    (mark,) = scene.carrier.marks()
+    assert scene.mark_returns(mark)
+    scene.comes("response.output_audio.done", response_id="r1", item_id="i1")
+    assert not scene.mark_returns(scene.carrier.marks()[-1])
 
 
 def test_marks_that_a_clear_brings_back_wake_nobody(scene: Scene) -> None:
     for _ in range(3):
-        scene.sound()
-    marks = [json.loads(sent)["mark"]["name"] for sent in scene.carrier.sent if b'"mark"' in sent]
+        scene.sound(milliseconds=MARK_EVERY_MS)
+    marks = scene.carrier.marks()
+    assert marks
     scene.comes("input_audio_buffer.speech_started", audio_start_ms=1, item_id="c1")
-    assert json.loads(scene.carrier.sent[-1])["event"] == "clear"
+    assert scene.carrier.kinds()[-1] == "clear"
     assert [scene.mark_returns(mark) for mark in marks] == [True, True, True]
+
+
+def test_audio_that_waits_is_forgotten_when_the_caller_speaks_and_comes_no_more(scene: Scene) -> None:
+    scene.sound()
+    scene.comes("input_audio_buffer.speech_started", audio_start_ms=1, item_id="c1")
+    scene.sound()
+    assert scene.carrier.kinds() == ["clear"]
+    assert [message["type"] for message in scene.vendor.heard if message["type"] != "session.update"] == [
+        "conversation.item.delete"
+    ]
 
 
 @pytest.mark.parametrize("name", ["bye", "my label", r"a\u0030-1", ""])

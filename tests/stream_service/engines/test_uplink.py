@@ -7,45 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from both_codecs import Codec, codec, compiled_codec, under_test
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from both_codecs import codec, under_test
 
-from stream_service.wire import frames
-from stream_service.wire.frame_decoder import PythonDecoder, messages
+from engines.callers_and_vendors import FRAME, IDLE, MOST, Vendor, media, numbered
 
 __all__ = ["codec"]  # every test here runs with both
-
-FRAME = 160
-IDLE, MOST = 8_000, 80_000
-
-
-def media(ulaw: bytes) -> bytes:
-    return b'{"event":"media","media":{"track":"inbound","payload":"%s"}}' % base64.b64encode(ulaw)
-
-
-def numbered(number: int) -> bytes:
-    return number.to_bytes(4, "big") * (FRAME // 4)
-
-
-class Vendor:
-    """Who gets the audio; `heard` is all of it, `flushes` how often somebody was told to write."""
-
-    def __init__(self, how: Codec, limit: int = 1_000_000) -> None:
-        self.outbox = how.Outbox(limit, 1000)
-        self.flushes = 0
-        self._decoder = PythonDecoder(True, 1_000_000)
-
-    def flush(self) -> None:
-        self.flushes += 1
-
-    def attach(self, uplink: Any) -> int:
-        start: int = uplink.attach(self.outbox, True, self.flush)
-        return start
-
-    def heard(self) -> list[bytes]:
-        self._decoder.feed(self.outbox.take(10_000_000))
-        return [message.data for message in messages(self._decoder) if isinstance(message, frames.Text | frames.Binary)]
 
 
 def recogniser(**how: Any) -> Any:
@@ -147,24 +113,6 @@ def test_a_vendor_that_takes_no_more_is_asked_for_nothing() -> None:
     assert vendor.flushes == 0
 
 
-@pytest.mark.parametrize(
-    ("message", "limit", "close_code"),
-    [
-        (b'{"event":"media","media":{"payload":"AAAA"},"streamSid":"\xff"}', 1000, 1007),
-        (b'{"event":"media","media":{"payload":"AAAA"},"streamSid":"\xe3\x81', 1000, 1007),
-        (media(bytes(100)), 100, 1009),
-    ],
-)
-def test_what_breaks_the_protocol_is_left_to_the_decoder(message: bytes, limit: int, close_code: int) -> None:
-    compiled = compiled_codec()
-    uplink, decoder = compiled.Uplink(b"", b"", True, IDLE, MOST), compiled.Decoder(False, limit)
-    decoder.feed(frames.python_encode(frames.TEXT_FRAME, message, False))
-    assert uplink.drain(decoder) == 0
-    with pytest.raises(frames.FrameError) as caught:
-        decoder.pull()
-    assert caught.value.close_code == close_code
-
-
 @contextlib.contextmanager
 def talking(uplink: Any) -> Iterator[None]:
     """The pump's thread, with a caller who never stops."""
@@ -194,80 +142,3 @@ def test_nothing_is_lost_or_repeated_between_what_was_kept_and_what_comes() -> N
             uplink.detach()
             numbers = [int.from_bytes(base64.b64decode(heard[1:-1])[:4], "big") for heard in vendor.heard()]
             assert numbers == list(range(start // FRAME, start // FRAME + len(numbers)))
-
-
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("hear"), st.integers(0, 700)),
-        st.tuples(st.just("odd"), st.sampled_from([b'{"event":"mark"}', b'{"event":"media"}', b"\xff", b"x" * 5000])),
-        st.tuples(st.just("need"), st.integers(-100, 3000)),
-        st.tuples(st.just("settled"), st.integers(-100, 3000)),
-        st.tuples(st.just("attach"), st.integers(200, 3000)),
-        st.tuples(st.just("detach"), st.just(0)),
-        st.tuples(st.just("write"), st.just(0)),
-    ),
-    max_size=40,
-)
-
-
-@given(steps, st.booleans(), st.integers(1, 5))
-@settings(max_examples=300, deadline=None)
-def test_taking_it_straight_from_the_decoder_is_the_same(
-    script: list[tuple[str, Any]], binary: bool, at_once: int
-) -> None:
-    """The compiled uplink with its decoder, and the one in Python asked message by message."""
-    compiled = compiled_codec()
-    ours, theirs = (how.Uplink(b"p", b"q", binary, 900, 2000) for how in (Codec(), compiled))
-    our_vendor, their_vendor = Vendor(Codec()), Vendor(compiled)
-    decoder = compiled.Decoder(True, 10_000)
-    queued: list[bytes] = []
-
-    def deliver() -> None:
-        decoder.feed(b"".join(frames.python_encode(frames.TEXT_FRAME, message, True) for message in queued))
-        left = [message for message in queued if not outcome(ours, message)]
-        queued.clear()
-        passed: list[bytes] = []
-        with contextlib.suppress(frames.FrameError):
-            while True:
-                theirs.drain(decoder)
-                pulled = decoder.pull()
-                if pulled is None:
-                    break
-                if not theirs(pulled[1]):
-                    passed.append(pulled[1])
-        assert passed == [message for message in left if is_text(message)]
-
-    def outcome(uplink: Any, message: bytes) -> bool:
-        return bool(uplink(message)) if is_text(message) else False
-
-    for action, value in script:
-        if action in ("hear", "odd"):
-            queued.append(media(bytes([value % 251]) * value) if action == "hear" else value)
-            if len(queued) >= at_once or value == b"\xff":
-                deliver()
-            if value == b"\xff":
-                return  # the stream is broken here
-            continue
-        deliver()
-        match action:
-            case "need":
-                ours.need_from(value), theirs.need_from(value)
-            case "settled":
-                ours.settled(value), theirs.settled(value)
-            case "attach":
-                our_vendor, their_vendor = Vendor(Codec(), value), Vendor(compiled, value)
-                assert our_vendor.attach(ours) == their_vendor.attach(theirs)
-            case "detach":
-                ours.detach(), theirs.detach()
-        assert (ours.position, ours.attached) == (theirs.position, theirs.attached)
-        assert our_vendor.outbox.size == their_vendor.outbox.size
-        assert our_vendor.outbox.dropped == their_vendor.outbox.dropped
-        assert our_vendor.heard() == their_vendor.heard()
-
-
-def is_text(message: bytes) -> bool:
-    try:
-        message.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

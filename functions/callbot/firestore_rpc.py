@@ -1,0 +1,94 @@
+"""The calls to Firestore, one by one, with deadlines of ours. What is done with them is `store_firestore.py`'s.
+
+The only place that knows Google's library, which is slow to import and so loaded at first use.
+"""
+
+import functools
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from callbot import loading, records
+from callbot.records import Document
+
+if TYPE_CHECKING:
+    from google.cloud.firestore import Client as Client
+    from google.cloud.firestore import DocumentSnapshot, Query
+
+    Snapshot: TypeAlias = DocumentSnapshot[Any]
+
+Path = tuple[str, ...]
+
+
+@functools.cache
+def load() -> None:
+    """Load Google's library: 0.12 s of processor, most of what a function's first request takes."""
+    with loading.undisturbed():
+        from google.cloud import firestore  # noqa: F401 - what is imported elsewhere comes with it
+
+
+def connected(project: str, database: str) -> "Client":
+    """A client of the database. Nothing is connected before its first call."""
+    from google.cloud import firestore
+
+    return firestore.Client(project=project, database=database)
+
+
+class Rpc:
+    """The calls to Firestore of one try, none of which outlasts the operation. The library's own retries are off."""
+
+    def __init__(self, client: "Client", deadline: float) -> None:
+        self.client = client
+        self._deadline = deadline
+
+    def get(self, path: Path) -> "Snapshot":
+        return self.client.document(*path).get(retry=None, timeout=self._left())
+
+    def get_all(self, *paths: Path) -> "list[Snapshot]":
+        """One consistent look at several documents, in the order asked for."""
+        references = [self.client.document(*path) for path in paths]
+        found = {one.reference.path: one for one in self.client.get_all(references, retry=None, timeout=self._left())}
+        return [found[reference.path] for reference in references]
+
+    def query(self, query: "Query") -> list[Document]:
+        return [found for found in map(live, query.stream(retry=None, timeout=self._left())) if found is not None]
+
+    def set(self, path: Path, document: Document) -> None:
+        self.client.document(*path).set(document, retry=None, timeout=self._left())
+
+    def create(self, path: Path, document: Document) -> bool:
+        """Write the document unless one is there; whether none was."""
+        from google.api_core.exceptions import AlreadyExists
+
+        try:
+            self.client.document(*path).create(document, retry=None, timeout=self._left())
+        except AlreadyExists:
+            return False
+        return True
+
+    def update(self, path: Path, fields: Document) -> None:
+        """Change whole fields of the document, if there is one."""
+        from google.api_core.exceptions import NotFound
+
+        with suppress(NotFound):
+            self.client.document(*path).update(fields, retry=None, timeout=self._left())
+
+    def commit(self, *writes: "tuple[Snapshot, Document]") -> None:
+        """Write all or none, if each document still is as it was found."""
+        batch = self.client.batch()
+        for found, fields in writes:
+            if found.exists:
+                unchanged = self.client.write_option(last_update_time=found.update_time)
+                batch.update(found.reference, fields, option=unchanged)
+            else:
+                batch.create(found.reference, fields)
+        batch.commit(retry=None, timeout=self._left())
+
+    def _left(self) -> float:
+        return max(0.05, self._deadline - time.monotonic())
+
+
+def live(snapshot: "Snapshot") -> Document | None:
+    document = snapshot.to_dict()
+    return None if document is None or records.is_expired(document, datetime.now(UTC)) else document
