@@ -1,15 +1,21 @@
 """The compiled short cut by itself, on the test's own thread: one lane on a mover, and the peer's end of its socket."""
 
+import base64
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 from types import TracebackType
 from typing import Any
 
 import pytest
-from both_codecs import Codec
+from both_codecs import Codec, compiled_codec
 
 from stream_service.poller import DELIVER, READ
+from stream_service.wire import frames
+
+AUDIO = base64.b64encode(bytes(160))
+MEDIA = frames.python_encode(frames.TEXT_FRAME, b'{"event":"media","media":{"payload":"%s"}}' % AUDIO, True)
+OTHER = frames.python_encode(frames.TEXT_FRAME, b'{"event":"mark"}', True)
 
 
 class ShortCut:
@@ -74,3 +80,57 @@ class ShortCut:
         self.mover.close()
         self.ours.close()
         self.theirs.close()
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return compiled_codec()
+
+
+@pytest.fixture
+def uplink(codec: Codec) -> Any:
+    return codec.Uplink(b"<", b">", False, 100_000, 100_000)
+
+
+@pytest.fixture
+def cut(codec: Codec, uplink: Any) -> Iterator[ShortCut]:
+    """The caller's lane; an uplink is its route."""
+    with ShortCut(codec, uplink) as made:
+        yield made
+
+
+@pytest.fixture
+def vendor(codec: Codec, uplink: Any) -> Iterator[ShortCut]:
+    """Where the uplink's audio goes: on a mover that is not polled, until it is joined with another."""
+    with ShortCut(codec, masked=False) as made:
+        uplink.attach(made.outbox, True, made.lane)
+        yield made
+
+
+def join(cut: ShortCut, vendor: ShortCut) -> None:
+    """Have both lanes on one mover."""
+    cut.mover.register(vendor.ours.fileno(), READ, vendor.lane)
+
+
+def take_socket(cut: ShortCut, codec: Codec, sock: socket.socket, *, receive: Any = None, send: Any = None) -> Any:
+    """Another lane on the same mover."""
+    lane = codec.Lane(
+        sock.fileno(), codec.Decoder(True, 100_000), codec.Outbox(100_000, 1000), cut.flush, receive, send
+    )
+    lane.route, lane.live = cut.lane.route, True
+    lane.bytes_left = lane.messages_left = 1e9
+    if sock is cut.ours:
+        cut.mover.unregister(sock.fileno())
+    cut.mover.register(sock.fileno(), READ, lane)
+    return lane
+
+
+def give(what: object) -> Callable[..., Any]:
+    """In the place of TLS: gives this, or raises it."""
+
+    def act(_: object) -> object:
+        if isinstance(what, BaseException):
+            raise what
+        return what
+
+    return act

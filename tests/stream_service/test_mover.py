@@ -44,10 +44,10 @@ def test_audio_goes_both_ways_and_nobody_is_told(scene: Scene, secret: Path | No
 
 def test_what_is_no_audio_is_told_where_it_came(scene: Scene, secret: Path | None) -> None:
     path = AudioPath(scene, certificate=secret)
-    order = ["x1", 1, "x2", 2, 3, "mine x3", "x4", 4, 5, "x5"]
+    order: list[int | str] = ["x1", 1, "x2", 2, 3, "mine x3", "x4", 4, 5, "x5"]
     for peer, audio, masked in ((path.caller, media, True), (path.model, delta, False)):
         peer.send_raw(
-            b"".join(text(audio(one) if isinstance(one, int) else one.encode(), masked=masked) for one in order)
+            b"".join(text(one.encode() if isinstance(one, str) else audio(one), masked=masked) for one in order)
         )
     assert path.ears.wait_for_messages(4) == [b"x1", b"x2", b"x4", b"x5"]
     assert path.vendor_ears.wait_for_messages(4) == [b"x1", b"x2", b"x4", b"x5"]

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from audio_paths import AudioPath, assert_flows, delta, media, number_in, numbers, scene, secret, text, wait_for
 from both_codecs import under_test, way
-from pump_peers import GENEROUS, Scene, flood
+from pump_peers import GENEROUS, Ears, Peer, Scene, flood
 from tls_peers import certificate
 from wsproto.frame_protocol import Opcode
+
+from stream_service.pump import Link
 
 __all__ = ["certificate", "scene", "secret", "way"]  # every test here runs both ways
 
@@ -116,11 +118,15 @@ def test_who_says_stop_in_the_middle_of_a_read_is_obeyed_at_once(scene: Scene, s
     path = AudioPath(scene, certificate=secret)
     second: list[bytes] = []
 
+    def take(message: bytes) -> bool:
+        second.append(message)
+        return True
+
     def passes(size: int, item: str, response: str) -> bytes:
         path.pieces.append(size)
         if len(path.pieces) == 2:
             if what == "reroute":
-                path.vendor.route = lambda message: not second.append(message)
+                path.vendor.route = take
             else:
                 getattr(path.vendor, what)()
         return b""
@@ -177,13 +183,13 @@ def test_who_is_sent_audio_before_the_pump_has_it_gets_it(scene: Scene, gone: bo
     uplink = under_test.Uplink(b"<", b">", False, 10_000_000, 10_000_000)
     for number in range(3_000):
         uplink(media(number, 1600))
-    vendor, model, ears = None, None, None
+    made: list[tuple[Link, Peer, Ears]] = []
 
     def adopt(_: bytes) -> bool:
         """On the pump's thread, which cannot come to it before we are done."""
-        nonlocal vendor, model, ears
         limits = replace(GENEROUS, audio_bytes=10_000_000)
-        vendor, model, ears = scene.link(name="vendor", server=False, limits=limits, small_buffers=True)
+        made.append(scene.link(name="vendor", server=False, limits=limits, small_buffers=True))
+        vendor, model, _ = made[0]
         if gone:
             model.close()
         uplink.attach(*vendor.inlet)
@@ -192,6 +198,7 @@ def test_who_is_sent_audio_before_the_pump_has_it_gets_it(scene: Scene, gone: bo
     _, peer, _ = scene.link(route=adopt)
     peer.send("go")
     wait_for(lambda: uplink.attached)
+    _, model, ears = made[0]
     if gone:
         assert ears.wait_until_lost().reason == "reset"
     else:
@@ -226,7 +233,7 @@ def test_a_link_that_has_ended_need_not_wait_for_the_collector(scene: Scene) -> 
     gc.disable()
     try:
         for _ in range(10):
-            _, peer, ears = scene.link(route=print)
+            _, peer, ears = scene.link(route=lambda _: False)
             peer.send_raw(peer.protocol.close(1000))
             ears.wait_until_lost()
             peer.close()
