@@ -7,16 +7,16 @@ struct Mover;
 
 typedef struct Lane {
     PyObject_HEAD
-    int fd, interest;
+    int fd, interest; /* what every event asks for comes first */
     char live, open, held, backlog, blocked;
-    char waits; /* among those that the mover is about to write */
-    long long bytes_in, messages_in, bytes_out;
+    char waits;                /* among those that the mover is about to write */
+    PyObject *decoder, *route; /* None when there is none; what is not compiled is Python's to use */
+    PyObject *receive, *send;  /* of TLS; None for a plain socket, which is asked directly */
     double heard_at, bytes_left, messages_left;
-    PyObject *decoder, *route;    /* None when there is none; what is not compiled is Python's to use */
+    long long bytes_in, messages_in, bytes_out;
     PyObject *outbox;             /* a compiled one */
-    PyObject *receive, *send;     /* of TLS; None for a plain socket, which is asked directly */
-    PyObject *flush;              /* has Python write it */
     PyObject *unwritten, *failed; /* None, or what Python has to go on with */
+    PyObject *flush;              /* has Python write it */
     struct Mover *mover;          /* borrowed; it takes itself away before it goes */
 } Lane;
 

@@ -36,14 +36,18 @@ static const char *skip_base64(const char *at, const char *end) {
     return at;
 }
 
+static uint32_t digit(char of) { return (uint32_t)(DIGITS[(unsigned char)of] - 1); }
+
 /* Of `size` base64 digits, without padding: as many bytes as they make. */
 static void decode_base64(const char *from, Py_ssize_t size, uint8_t *to) {
-    uint32_t bits = 0;
-    for (Py_ssize_t i = 0; i < size; i++) {
-        bits = bits << 6 | (uint32_t)(DIGITS[(unsigned char)from[i]] - 1);
-        if (i % 4 == 3) *to++ = bits >> 16, *to++ = bits >> 8, *to++ = bits;
+    Py_ssize_t i = 0;
+    for (; i + 4 <= size; i += 4, to += 3) {
+        uint32_t bits = digit(from[i]) << 18 | digit(from[i + 1]) << 12 | digit(from[i + 2]) << 6 | digit(from[i + 3]);
+        to[0] = bits >> 16, to[1] = bits >> 8, to[2] = bits;
     }
-    if (size % 4 == 2) *to = bits >> 4;
+    uint32_t bits = 0;
+    for (; i < size; i++) bits = bits << 6 | digit(from[i]);
+    if (size % 4 == 2) to[0] = bits >> 4;
     else if (size % 4 == 3) to[0] = bits >> 10, to[1] = bits >> 2;
 }
 

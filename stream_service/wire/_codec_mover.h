@@ -99,6 +99,14 @@ static bool handle(Mover *self, const struct epoll_event *event, double now, PyO
     return write_those_waiting(self, rest) && done;
 }
 
+/* It is about to be used, and with hundreds of calls it is in no cache any more. */
+static void fetch_soon(const Lane *lane) {
+    __builtin_prefetch(lane);
+    __builtin_prefetch((const char *)lane + 64);
+    __builtin_prefetch(lane->decoder);
+    __builtin_prefetch(lane->route);
+}
+
 static double seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -136,7 +144,11 @@ static PyObject *mover_poll(Mover *self, PyObject *args) {
         double now = count > 0 && done ? time_of(self->clock) : 0;
         if (now == -1 && PyErr_Occurred()) done = false;
         self->moving = true;
-        for (int i = 0; i < count && done; i++) done = handle(self, &events[i], now, rest);
+        for (int i = 0; i < count && done; i++) {
+            const Lane *next = i + 1 < count ? lane_of(self, events[i + 1].data.fd) : NULL;
+            if (next) fetch_soon(next);
+            done = handle(self, &events[i], now, rest);
+        }
         self->moving = false;
         if (!done) return Py_DECREF(rest), NULL;
         if (count == 0 || wait == 0) break;

@@ -1,10 +1,15 @@
 /* The like of `outbox.Outbox`. The interpreter's lock is its lock. */
 #pragma once
 
-/* Frames in order, in memory that grows to a power of two and stays until the end. */
+/* Frames in order, in memory that grows to a power of two and stays until the end. What belongs together is together: with
+ * hundreds of calls every place that is touched has to be fetched anew. */
 typedef struct {
-    PyObject **frames; /* bytes */
-    uint64_t *turns;   /* for control: after so many frames of audio */
+    PyObject *bytes;
+    uint64_t turn; /* for control: after so many frames of audio */
+} Queued;
+
+typedef struct {
+    Queued *frames;
     size_t first, count, room;
 } Queue;
 
@@ -17,30 +22,27 @@ typedef struct {
     char finished, overflowed;
 } Outbox;
 
+/* The frame so many places behind the oldest. */
+static const Queued *queued(const Queue *queue, size_t place) {
+    return &queue->frames[(queue->first + place) & (queue->room - 1)];
+}
+
 static bool queue_put(Queue *queue, PyObject *frame, uint64_t turn) {
     if (queue->count == queue->room) {
         size_t room = queue->room ? queue->room * 2 : 4;
-        PyObject **frames = PyMem_Malloc(room * sizeof *frames);
-        uint64_t *turns = PyMem_Malloc(room * sizeof *turns);
-        if (frames == NULL || turns == NULL) {
-            PyMem_Free(frames), PyMem_Free(turns);
-            return PyErr_NoMemory(), false;
-        }
-        for (size_t i = 0; i < queue->count; i++) {
-            size_t from = (queue->first + i) & (queue->room - 1);
-            frames[i] = queue->frames[from], turns[i] = queue->turns[from];
-        }
-        PyMem_Free(queue->frames), PyMem_Free(queue->turns);
-        queue->frames = frames, queue->turns = turns, queue->room = room, queue->first = 0;
+        Queued *frames = PyMem_Malloc(room * sizeof *frames);
+        if (frames == NULL) return PyErr_NoMemory(), false;
+        for (size_t i = 0; i < queue->count; i++) frames[i] = *queued(queue, i);
+        PyMem_Free(queue->frames);
+        queue->frames = frames, queue->room = room, queue->first = 0;
     }
-    size_t at = (queue->first + queue->count++) & (queue->room - 1);
-    queue->frames[at] = Py_NewRef(frame), queue->turns[at] = turn;
+    queue->frames[(queue->first + queue->count++) & (queue->room - 1)] = (Queued){Py_NewRef(frame), turn};
     return true;
 }
 
 /* The oldest frame, whose reference is the caller's now. */
 static PyObject *queue_take(Queue *queue) {
-    PyObject *frame = queue->frames[queue->first];
+    PyObject *frame = queue->frames[queue->first].bytes;
     queue->first = (queue->first + 1) & (queue->room - 1);
     queue->count--;
     return frame;
@@ -48,7 +50,7 @@ static PyObject *queue_take(Queue *queue) {
 
 static void queue_clear(Queue *queue) {
     while (queue->count) Py_DECREF(queue_take(queue));
-    PyMem_Free(queue->frames), PyMem_Free(queue->turns);
+    PyMem_Free(queue->frames);
     *queue = (Queue){0};
 }
 
@@ -150,7 +152,7 @@ static PyObject *outbox_discard_audio(Outbox *self, PyObject *none) {
 }
 
 static bool is_controls_turn(const Outbox *self) {
-    return self->control.count && self->control.turns[self->control.first] <= self->audio_gone;
+    return self->control.count && queued(&self->control, 0)->turn <= self->audio_gone;
 }
 
 static PyObject *take_next(Outbox *self) {
@@ -166,11 +168,9 @@ static PyObject *take_frames(Outbox *self, Py_ssize_t limit) {
     /* How many fit, in the order in which they would be taken. */
     size_t controls = 0, audios = 0;
     while (controls + audios < frames) {
-        const Queue *control = &self->control, *audio = &self->audio;
-        size_t next = (control->first + controls) & (control->room - 1);
-        bool is_control = controls < control->count && control->turns[next] <= self->audio_gone + audios;
-        PyObject *frame = is_control ? control->frames[next] : audio->frames[(audio->first + audios) & (audio->room - 1)];
-        Py_ssize_t size = PyBytes_Size(frame);
+        bool is_control = controls < self->control.count && queued(&self->control, controls)->turn <= self->audio_gone + audios;
+        const Queued *frame = is_control ? queued(&self->control, controls) : queued(&self->audio, audios);
+        Py_ssize_t size = PyBytes_Size(frame->bytes);
         if (total && total + size > limit) break;
         total += size;
         if (is_control) controls++;

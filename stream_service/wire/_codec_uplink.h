@@ -60,7 +60,7 @@ static void uplink_dealloc(Uplink *self) {
 }
 
 static void forget_chunk(Uplink *self) {
-    self->start += self->chunks.turns[self->chunks.first];
+    self->start += (long long)queued(&self->chunks, 0)->turn;
     Py_DECREF(queue_take(&self->chunks));
 }
 
@@ -160,7 +160,7 @@ static PyObject *uplink_attach(Uplink *self, PyObject *args) {
         char *joined = PyMem_Malloc(size), *at = joined;
         if (joined == NULL) return PyErr_NoMemory();
         for (size_t i = 0; i < kept->count; i++) {
-            Piece chunk = bytes_piece(kept->frames[(kept->first + i) & (kept->room - 1)]);
+            Piece chunk = bytes_piece(queued(kept, i)->bytes);
             memcpy(at, chunk.at, chunk.size), at += chunk.size;
         }
         bool done = pass_on(self, (Piece){joined, size});
@@ -168,7 +168,7 @@ static PyObject *uplink_attach(Uplink *self, PyObject *args) {
         if (!done) return NULL;
     } else
         for (size_t i = 0; i < kept->count; i++)
-            if (!pass_on(self, bytes_piece(kept->frames[(kept->first + i) & (kept->room - 1)]))) return NULL;
+            if (!pass_on(self, bytes_piece(queued(kept, i)->bytes))) return NULL;
     return flush_if(was_empty, self) ? PyLong_FromLongLong(start) : NULL;
 }
 
@@ -199,7 +199,7 @@ static PyObject *uplink_settled(Uplink *self, PyObject *where) {
     self->needed_count -= done;
     if (done) memmove(self->needed, self->needed + done, self->needed_count * sizeof *self->needed);
     const Queue *kept = &self->chunks;
-    while (kept->count && self->start + (long long)kept->turns[kept->first] <= position) forget_chunk(self);
+    while (kept->count && self->start + (long long)queued(kept, 0)->turn <= position) forget_chunk(self);
     Py_RETURN_NONE;
 }
 
