@@ -33,7 +33,7 @@ class Connection:
     """The pump's side of a link: everything here happens on the pump's thread, but for what `Link` adds."""
 
     __slots__ = (
-        "_channel", "_close_deadline", "_closed", "_delivery", "_ending", "_flush_wanted", "_lane", "_loop", "_mask",
+        "_channel", "_close_deadline", "_closed", "_delivery", "_ending", "_lane", "_loop", "_mask",
         "_on_lost", "_outbox", "_peer_done", "_watchdog", "_watched", "fd", "name",
     )  # fmt: skip
 
@@ -58,7 +58,7 @@ class Connection:
         self.fd = self._channel.fd
         self._outbox = Outbox(limits.audio_bytes, limits.control_bytes)
         decoder = Decoder(masked_expected=server, max_message=limits.max_message)
-        flush = partial(loop.to_flush.append, self)
+        flush = partial(loop.flush_soon, self)
         self._lane = Lane(self.fd, decoder, self._outbox, flush, *(self._channel.tls or ()))
         self._lane.held, self._lane.route = held, route
         self._channel.follow(self._lane)
@@ -67,7 +67,6 @@ class Connection:
         self._close_deadline: float | None = None
         self._closed = False
         self._watched = 0  # what the poller was last asked for
-        self._flush_wanted = True  # what is sent before `begin` waits for it
         self._watchdog = Watchdog(limits, self._lane)
         self._delivery = Delivery(self._lane, on_message)
 
@@ -123,7 +122,6 @@ class Connection:
         """Write what is queued, as far as the socket takes it."""
         if not self._lane.live:
             return  # `begin` does it, or it is over
-        self._flush_wanted = False
         if not self._lane.blocked:
             try:
                 self._channel.write(self._loop.now)
@@ -184,12 +182,7 @@ class Connection:
             self._lane.open = False
             self._loop.post(self, lambda: self._end("overflow", None, "the peer does not take what it must"))
         else:
-            self._flush_later()
-
-    def _flush_later(self) -> None:
-        if not self._flush_wanted:
-            self._flush_wanted = True
-            self._loop.flush_soon(self)
+            self._lane()
 
     def _follow_hold(self) -> None:
         if self._closed:

@@ -75,8 +75,8 @@ class Delivery:
                     others.answer(frames.message(opcode, payload))
                 elif lane.open:
                     lane.messages_in += 1
-                    route = lane.route
-                    if route is None or not route(payload):
+                    route, asked, lane.asked = lane.route, lane.asked, False
+                    if asked or route is None or not route(payload):
                         self._on_message(frames.Text(payload) if opcode == frames.TEXT else frames.Binary(payload))
             if not lane.backlog:
                 others.deliver_later()

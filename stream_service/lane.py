@@ -20,12 +20,14 @@ class PythonLane:
     last came, by the pump's clock. `bytes_left` and `messages_left`: what the peer may send just now; below zero is
     a flood. `decoder`: None when the peer's bytes mean nothing any more. `failed`: the error that ended the short cut.
 
-    To call it is to have the connection written soon, on the pump's thread. `receive` and `send` are those of TLS.
+    `asked`: the route has been asked about the next message, and has not taken it.
+
+    To call it is to have the connection written soon, from any thread. `receive` and `send` are those of TLS.
     """
 
     __slots__ = (
-        "_flush", "backlog", "blocked", "bytes_in", "bytes_left", "bytes_out", "decoder", "failed", "fd", "heard_at",
-        "held", "interest", "live", "messages_in", "messages_left", "open", "outbox", "route", "unwritten",
+        "_flush", "asked", "backlog", "blocked", "bytes_in", "bytes_left", "bytes_out", "decoder", "failed", "fd",
+        "heard_at", "held", "interest", "live", "messages_in", "messages_left", "open", "outbox", "route", "unwritten",
     )  # fmt: skip
 
     def __init__(
@@ -42,7 +44,7 @@ class PythonLane:
         self.outbox = outbox
         self._flush: Callable[[], None] | None = flush
         self.route: Any = None
-        self.live = self.held = self.backlog = self.blocked = False
+        self.live = self.held = self.backlog = self.blocked = self.asked = False
         self.open = True
         self.interest = 0
         self.bytes_in = self.messages_in = self.bytes_out = 0

@@ -45,12 +45,12 @@ class Link(Connection):
         if then:
             self._send_control(frames.encode(frames.TEXT_FRAME, then, self._mask))
         elif taken:
-            self._flush_later()
+            self._lane()
         return taken
 
     def flush_later(self) -> None:
         """Have written what somebody has put into the outbox of our `inlet`."""
-        self._flush_later()
+        self._lane()
 
     @property
     def inlet(self) -> tuple[Outbox, bool, Callable[[], None]]:

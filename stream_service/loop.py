@@ -1,6 +1,5 @@
 """What a connection needs from the pump that moves it."""
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +11,6 @@ class Loop(Protocol):
     """What a link needs from the pump. `post` and `flush_soon` work from any thread."""
 
     now: float
-    to_flush: deque["Connection"]  # on the loop's own thread; from others `flush_soon`
 
     def post(self, connection: "Connection", action: Callable[[], None], /) -> None: ...
     def flush_soon(self, connection: "Connection", /) -> None: ...

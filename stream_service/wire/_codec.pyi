@@ -65,6 +65,7 @@ class Lane:
     held: bool
     backlog: bool
     blocked: bool
+    asked: bool
     heard_at: float
     bytes_in: int
     messages_in: int

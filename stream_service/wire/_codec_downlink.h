@@ -126,20 +126,20 @@ static PyObject *downlink_call(Downlink *self, PyObject *args, PyObject *named) 
 
 /* Like `uplink_drains`, for the model's audio and words. Not of a peer that masks, as no vendor does: what is unmasked does
  * not stay where it is while Python runs. */
-static long downlink_drains(Downlink *self, Decoder *decoder, const Lane *lane) {
+static long downlink_drains(Downlink *self, Decoder *decoder, Lane *lane) {
     long count = 0;
     Piece text, payload, item, response;
     Py_ssize_t next;
     while (!decoder->mask_bit && goes_on(lane, self) && (next = whole_text(decoder, &text))) {
         int done = gathered(self, text, NULL);
-        if (done < 0) return -1;
         if (!done) {
-            if (!find_audio_delta(text.at, text.size, &payload, &item, &response)) break;
             PyObject *kept = Py_NewRef(decoder->fed); /* what the pieces point into, whatever Python does meanwhile */
-            bool passed = take_delta(self, payload, item, response);
+            if (!find_audio_delta(text.at, text.size, &payload, &item, &response)) done = ask(self->other, text, lane);
+            else done = take_delta(self, payload, item, response) ? 1 : -1;
             Py_DECREF(kept);
-            if (!passed) return -1;
         }
+        if (done < 0) return -1;
+        if (!done) break;
         decoder->position = next;
         count++;
     }

@@ -8,7 +8,7 @@ struct Mover;
 typedef struct Lane {
     PyObject_HEAD
     int fd, interest; /* what every event asks for comes first */
-    char live, open, held, backlog, blocked;
+    char live, open, held, backlog, blocked, asked;
     char waits;                /* among those that the mover is about to write */
     PyObject *decoder, *route; /* None when there is none; what is not compiled is Python's to use */
     PyObject *receive, *send;  /* of TLS; None for a plain socket, which is asked directly */
@@ -182,6 +182,7 @@ static PyMemberDef lane_members[] = {
     {"bytes_in", T_LONGLONG, offsetof(Lane, bytes_in), 0, NULL},
     {"messages_in", T_LONGLONG, offsetof(Lane, messages_in), 0, NULL},
     {"bytes_out", T_LONGLONG, offsetof(Lane, bytes_out), 0, NULL},
+    {"asked", T_BOOL, offsetof(Lane, asked), 0, NULL},
     {"heard_at", T_DOUBLE, offsetof(Lane, heard_at), 0, NULL},
     {"bytes_left", T_DOUBLE, offsetof(Lane, bytes_left), 0, NULL},
     {"messages_left", T_DOUBLE, offsetof(Lane, messages_left), 0, NULL},
@@ -227,6 +228,19 @@ static bool have_written(PyObject *flush) {
 /* Whether the next message, too, may go by this route. Each may change that, and so may other threads while TLS or Python
  * is at work. */
 static bool goes_on(const Lane *self, const void *route) { return self->open && !self->held && self->route == route; }
+
+/* Ask Python's part of a route about a message: 1 when it takes it, 0 when it is for whoever is behind the route, -1 with
+ * an error. */
+static int ask(PyObject *other, Piece text, Lane *lane) {
+    if (is_none(other)) return 0;
+    PyObject *kept = Py_NewRef(other), *message = PyBytes_FromStringAndSize(text.at, text.size);
+    PyObject *answer = message ? PyObject_CallFunctionObjArgs(kept, message, NULL) : NULL;
+    int taken = answer ? PyObject_IsTrue(answer) : -1;
+    Py_DECREF(kept);
+    Py_XDECREF(message), Py_XDECREF(answer);
+    lane->asked = taken == 0;
+    return taken;
+}
 
 /* The text message that comes first in the decoder, when it is here, in one frame, valid and short; where the next frame
  * begins, 0 for anything else, which `pull` sees to. It stays readable until the decoder is fed or asked again. */

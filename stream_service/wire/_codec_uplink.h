@@ -129,17 +129,21 @@ static PyObject *uplink_call(Uplink *self, PyObject *args, PyObject *named) {
     return take_payload(self, payload) && flush_if(was_empty, self) ? Py_NewRef(Py_True) : NULL;
 }
 
-/* Every audio message that comes first in the decoder is taken here, as if it had been pulled; how many there were, -1
- * with an error. */
-static long uplink_drains(Uplink *self, Decoder *decoder, const Lane *lane) {
+/* Every message that comes first in the decoder and is ours is taken here, as if it had been pulled; how many there were,
+ * -1 with an error. */
+static long uplink_drains(Uplink *self, Decoder *decoder, Lane *lane) {
     long count = 0;
     bool was_empty = nothing_waits(self);
     Piece text, payload;
     Py_ssize_t next;
-    while (goes_on(lane, self) && (next = whole_text(decoder, &text)) && find_caller_audio(text.at, text.size, &payload)) {
+    while (goes_on(lane, self) && (next = whole_text(decoder, &text))) {
+        if (!find_caller_audio(text.at, text.size, &payload)) {
+            int taken = ask(self->other, text, lane);
+            if (taken < 0) return -1;
+            if (!taken) break;
+        } else if (!take_payload(self, payload)) return -1;
         decoder->position = next;
         count++;
-        if (!take_payload(self, payload)) return -1;
     }
     return flush_if(was_empty, self) ? count : -1;
 }

@@ -70,7 +70,8 @@ class ShortCut:
         """As a connection does it."""
         route: Callable[[bytes], bool] | None = self.lane.route
         while (pulled := self.decoder.pull()) is not None:
-            if route is None or not route(pulled[1]):
+            asked, self.lane.asked = self.lane.asked, False
+            if asked or route is None or not route(pulled[1]):
                 self.passed.append(pulled)
 
     def __enter__(self) -> "ShortCut":
