@@ -33,8 +33,8 @@ class Connection:
     """The pump's side of a link: everything here happens on the pump's thread, but for what `Link` adds."""
 
     __slots__ = (
-        "_channel", "_close_deadline", "_closed", "_delivery", "_ending", "_lane", "_loop", "_mask",
-        "_on_lost", "_outbox", "_peer_done", "_watchdog", "_watched", "fd", "name",
+        "_channel", "_close_deadline", "_closed", "_delivery", "_ending", "_loop", "_mask",
+        "_on_lost", "_outbox", "_peer_done", "_watchdog", "_watched", "fd", "lane", "name",
     )  # fmt: skip
 
     def __init__(
@@ -59,31 +59,26 @@ class Connection:
         self._outbox = Outbox(limits.audio_bytes, limits.control_bytes)
         decoder = Decoder(masked_expected=server, max_message=limits.max_message)
         flush = partial(loop.flush_soon, self)
-        self._lane = Lane(self.fd, decoder, self._outbox, flush, *(self._channel.tls or ()))
-        self._lane.held, self._lane.route = held, route
-        self._channel.follow(self._lane)
+        self.lane = Lane(self.fd, decoder, self._outbox, flush, *(self._channel.tls or ()))
+        self.lane.held, self.lane.route = held, route
+        self._channel.follow(self.lane)
         self._ending: Lost | None = None  # the first cause, reported once the socket is closed
         self._peer_done = False  # the peer has sent its close frame
         self._close_deadline: float | None = None
         self._closed = False
         self._watched = 0  # what the poller was last asked for
-        self._watchdog = Watchdog(limits, self._lane)
-        self._delivery = Delivery(self._lane, on_message)
-
-    @property
-    def lane(self) -> Lane:
-        """What the poller may go by when it moves audio without us."""
-        return self._lane
+        self._watchdog = Watchdog(limits, self.lane)
+        self._delivery = Delivery(self.lane, on_message)
 
     @property
     def route(self) -> Route | None:
         """Who is asked first about every data message."""
-        route: Route | None = self._lane.route
+        route: Route | None = self.lane.route
         return route
 
     @route.setter
     def route(self, route: Route | None) -> None:
-        self._lane.route = route
+        self.lane.route = route
 
     def begin(self, initial: bytes) -> None:
         """Start, with the bytes that came behind the handshake."""
@@ -92,12 +87,12 @@ class Connection:
             self._delivery.received(bytes(initial), self._loop.now, self)
         self._read_pending()
         self._watch()
-        self._lane.live = not self._closed
+        self.lane.live = not self._closed
         self._loop.flush_soon(self)
 
     def ready(self, events: int) -> None:
         """Do what the poller says can be done, or what it has begun and cannot go on with."""
-        lane = self._lane
+        lane = self.lane
         if events & DELIVER:
             self._delivery.go_on(self._loop.now, self)
         elif events & (ENDED | FAILED):
@@ -120,24 +115,22 @@ class Connection:
 
     def flush(self) -> None:
         """Write what is queued, as far as the socket takes it."""
-        if not self._lane.live:
+        if not self.lane.live:
             return  # `begin` does it, or it is over
-        if not self._lane.blocked:
+        if not self.lane.blocked:
             try:
                 self._channel.write(self._loop.now)
             except OSError as error:
                 self._cannot_write(error)
                 return
-            if self._lane.blocked:
+            if self.lane.blocked:
                 self._watch()
             elif self._outbox.finished:
                 self._all_is_said()
 
     def tick(self, now: float) -> None:
         """Look at the clock."""
-        if not self._lane.blocked and self._close_deadline is None and self._watchdog.is_at_ease(now):
-            return  # nearly always
-        stuck_since = self._channel.stuck_since if self._lane.blocked else None
+        stuck_since = self._channel.stuck_since if self.lane.blocked else None
         verdict = self._watchdog.look(now, listening=self._reading(), stuck_since=stuck_since)
         if self._close_deadline is not None:
             if now >= self._close_deadline:
@@ -168,21 +161,21 @@ class Connection:
     # Our own.
 
     def _reading(self) -> bool:
-        lane = self._lane
+        lane = self.lane
         return not lane.backlog and (not lane.held or not lane.open)
 
     def _watch(self) -> None:
-        interest = self._lane.interest | (READ if self._reading() else 0)
+        interest = self.lane.interest | (READ if self._reading() else 0)
         if interest != self._watched and not self._closed:
             self._watched = interest
             self._loop.watch(self.fd, interest)
 
     def _send_control(self, frame: bytes) -> None:
         if not self._outbox.put_control(frame):
-            self._lane.open = False
+            self.lane.open = False
             self._loop.post(self, lambda: self._end("overflow", None, "the peer does not take what it must"))
         else:
-            self._lane()
+            self.lane()
 
     def _follow_hold(self) -> None:
         if self._closed:
@@ -205,7 +198,7 @@ class Connection:
 
     def _short_cut_ends(self) -> None:
         """Nothing more comes: the peer has gone, or something failed that Python did not see."""
-        error, self._lane.failed = self._lane.failed, None
+        error, self.lane.failed = self.lane.failed, None
         if error is None:
             self._end("reset", None, "ended without a close frame")
         elif isinstance(error, OSError):
@@ -225,22 +218,22 @@ class Connection:
             case frames.Ping(data):
                 self._send_control(frames.encode_control(frames.PONG, data, self._mask))
             case frames.Close(code, reason):
-                self._lane.decoder = None
+                self.lane.decoder = None
                 self._peer_done = True
                 self._start_closing(Lost(self.name, "closed", code, reason), code)
 
     def broken(self, error: frames.FrameError) -> None:
         """The peer's bytes cannot be understood any more."""
-        self._lane.decoder = None
+        self.lane.decoder = None
         self._start_closing(Lost(self.name, "protocol", error.close_code, str(error)), error.close_code)
 
     def deliver_later(self) -> None:
         """There may be more, but the others have their turn first."""
-        self._lane.backlog = True
+        self.lane.backlog = True
         self._loop.post(self, self._deliver_rest)
 
     def _deliver_rest(self) -> None:
-        self._lane.backlog = False
+        self.lane.backlog = False
         self._follow_hold()
 
     def _write(self) -> None:
@@ -249,7 +242,7 @@ class Connection:
         except OSError as error:
             self._cannot_write(error)
         else:
-            if self._outbox.finished and not self._lane.blocked:
+            if self._outbox.finished and not self.lane.blocked:
                 self._all_is_said()
 
     def _cannot_write(self, error: OSError) -> None:
@@ -263,14 +256,14 @@ class Connection:
             self._end("overflow", None, "the peer does not take what it must")
         elif self._peer_done:
             self._end("closed", None, "")
-        elif self._lane.decoder is None:
+        elif self.lane.decoder is None:
             self._channel.end_writing()
 
     def _start_closing(self, lost: Lost, code: int) -> None:
         """Our close frame goes out behind what is queued; then the peer has a second at most."""
         if self._closed:
             return
-        self._lane.open = False
+        self.lane.open = False
         self._outbox.finish(frames.encode_close(code, "", self._mask))
         self._ending = self._ending or lost
         self._close_deadline = self._close_deadline or self._loop.now + CLOSE_SECONDS
@@ -280,7 +273,7 @@ class Connection:
 
     def part(self, verdict: Verdict) -> None:
         """End now, with a close frame if the socket takes it at once."""
-        told = self._outbox.finish(frames.encode_close(verdict.code, "", self._mask)) and not self._lane.blocked
+        told = self._outbox.finish(frames.encode_close(verdict.code, "", self._mask)) and not self.lane.blocked
         if self._ending is None:
             self._ending = Lost(self.name, verdict.reason, verdict.code if told else None, verdict.detail)
         if told:
@@ -292,7 +285,7 @@ class Connection:
         if self._closed:
             return
         self._closed = True
-        self._lane.retire()
+        self.lane.retire()
         self._outbox.finish()
         self._loop.forget(self)
         self._channel.close()

@@ -5,10 +5,12 @@ needs no thought by itself: whatever is said here of a lane, it goes by. `Python
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from stream_service.outbox import Outbox
 from stream_service.wire.frame_decoder import Decoder
+
+JUST_NOW_SECONDS: Final = 1.0  # less than any limit is in earnest
 
 
 class PythonLane:
@@ -16,18 +18,19 @@ class PythonLane:
 
     `live`: the pump has it. `open`: messages are delivered. `held`: nothing is read. `backlog`: there may be more to
     deliver, and until then nothing is read. `interest`: what to ask the poller for besides reading. `blocked`: the
-    socket takes no more for now; `unwritten` is the rest of what it did not take. `heard_at`: when something
-    last came, by the pump's clock. `bytes_left` and `messages_left`: what the peer may send just now; below zero is
-    a flood. `decoder`: None when the peer's bytes mean nothing any more. `failed`: the error that ended the short cut.
-
-    `asked`: the route has been asked about the next message, and has not taken it.
+    socket takes no more for now; `unwritten` is the rest of what it did not take. `heard_at`: when something last came,
+    by the pump's clock. `bytes_left` and `messages_left`: what the peer may send just now; below zero is a flood, and
+    above `enough_bytes` and `enough_messages` nobody need care. `decoder`: None when the peer's bytes mean nothing any
+    more. `failed`: the error that ended the short cut. `asked`: the route has been asked about the next message, and
+    has not taken it.
 
     To call it is to have the connection written soon, from any thread. `receive` and `send` are those of TLS.
     """
 
     __slots__ = (
-        "_flush", "asked", "backlog", "blocked", "bytes_in", "bytes_left", "bytes_out", "decoder", "failed", "fd",
-        "heard_at", "held", "interest", "live", "messages_in", "messages_left", "open", "outbox", "route", "unwritten",
+        "_flush", "asked", "backlog", "blocked", "bytes_in", "bytes_left", "bytes_out", "decoder", "enough_bytes",
+        "enough_messages", "failed", "fd", "heard_at", "held", "interest", "live", "messages_in", "messages_left",
+        "open", "outbox", "route", "unwritten",
     )  # fmt: skip
 
     def __init__(
@@ -48,13 +51,26 @@ class PythonLane:
         self.open = True
         self.interest = 0
         self.bytes_in = self.messages_in = self.bytes_out = 0
-        self.heard_at = self.bytes_left = self.messages_left = 0.0
+        self.heard_at = self.bytes_left = self.messages_left = self.enough_bytes = self.enough_messages = 0.0
         self.unwritten: bytes | memoryview | None = None
         self.failed: Exception | None = None
 
     def __call__(self) -> None:
         if self._flush is not None:
             self._flush()
+
+    def at_ease(self, now: float) -> bool:
+        """Whether nobody need look at the clock for it: heard just now, far from a flood, and taking what we send.
+
+        This is asked of every connection, over and over.
+        """
+        return (
+            self.open
+            and not self.blocked
+            and now - self.heard_at < JUST_NOW_SECONDS
+            and self.bytes_left > self.enough_bytes
+            and self.messages_left > self.enough_messages
+        )
 
     def retire(self) -> None:
         """It is over. What refers back to us is let go, so that it need not wait for the collector."""

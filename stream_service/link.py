@@ -25,7 +25,7 @@ class Link(Connection):
     @property
     def stats(self) -> LinkStats:
         """A snapshot of the counters."""
-        box, lane = self._outbox, self._lane
+        box, lane = self._outbox, self.lane
         return LinkStats(lane.messages_in, lane.bytes_in, box.taken, lane.bytes_out, box.dropped, box.peak)
 
     def send_text(self, data: bytes | str) -> None:
@@ -36,26 +36,10 @@ class Link(Connection):
         """Queue a binary message that must arrive. Over the bound the link is lost ("overflow")."""
         self._send_control(frames.encode_binary(data, self._mask))
 
-    def send_audio(self, message: bytes, *, then: bytes = b"") -> bool:
-        """Queue a text message that may be dropped: over the bound the oldest of its kind are. Whether it was taken.
-
-        `then` is a text message that must arrive, in its place behind it.
-        """
-        taken = self._outbox.put_audio(frames.encode(frames.TEXT_FRAME, message, self._mask))
-        if then:
-            self._send_control(frames.encode(frames.TEXT_FRAME, then, self._mask))
-        elif taken:
-            self._lane()
-        return taken
-
-    def flush_later(self) -> None:
-        """Have written what somebody has put into the outbox of our `inlet`."""
-        self._lane()
-
     @property
     def inlet(self) -> tuple[Outbox, bool, Callable[[], None]]:
-        """For who frames audio without us, on the pump's thread: outbox, whether to mask, whom to tell of the first."""
-        return self._outbox, self._mask, self._lane
+        """For who frames audio without us: where to put it, whether to mask it, what to call when it was the first."""
+        return self._outbox, self._mask, self.lane
 
     def discard_audio(self) -> int:
         """Forget the audio messages of which nothing is written yet; how many they were."""
@@ -63,12 +47,12 @@ class Link(Connection):
 
     def hold(self) -> None:
         """Stop reading and delivering. What the peer sends stays with the kernel; silence and pings do not count."""
-        self._lane.held = True
+        self.lane.held = True
         self._loop.post(self, self._follow_hold)
 
     def release(self) -> None:
         """Go on after `hold`: first what was already read, in order, on the pump's thread."""
-        self._lane.held = False
+        self.lane.held = False
         self._loop.post(self, self._follow_hold)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -76,12 +60,12 @@ class Link(Connection):
 
         Messages that come meanwhile are not delivered.
         """
-        self._lane.open = False
+        self.lane.open = False
         if self._outbox.finish(frames.encode_close(code, reason, self._mask)):
             self._loop.post(self, lambda: self._start_closing(Lost(self.name, "closed", code, reason), code))
 
     def abort(self) -> None:
         """Close the socket at once, without a close frame."""
-        self._lane.open = False
+        self.lane.open = False
         self._outbox.finish()
         self._loop.post(self, lambda: self._end("closed", None, "aborted"))

@@ -193,7 +193,7 @@ class Pump:
             self._act()
         if self.now >= self._next_tick:
             self._next_tick = self.now + TICK_SECONDS
-            for link in list(links.values()):
+            for link in [link for link in links.values() if not link.lane.at_ease(self.now)]:
                 try:
                     link.tick(self.now)
                 except Exception as error:

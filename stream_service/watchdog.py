@@ -1,12 +1,9 @@
 """Whether a peer keeps to its limits: rates, silence, unanswered pings, a stalled socket. It judges; the link acts."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from stream_service.lane import Lane
 from stream_service.limits import Limits, Reason
-
-JUST_NOW_SECONDS: Final = 1.0  # less than any limit is in earnest
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,7 @@ class Watchdog:
     What it may send is in its lane, where whoever reads takes from it, and there too is when something was last heard.
     """
 
-    __slots__ = ("_enough_bytes", "_enough_messages", "_lane", "_limits", "_looked_at", "_ping_at")
+    __slots__ = ("_lane", "_limits", "_looked_at", "_ping_at")
 
     def __init__(self, limits: Limits, lane: Lane) -> None:
         self._limits = limits
@@ -33,20 +30,11 @@ class Watchdog:
         self._ping_at: float | None = None
         lane.bytes_left = limits.bytes_per_second * limits.burst_seconds
         lane.messages_left = limits.messages_per_second * limits.burst_seconds
-        self._enough_bytes, self._enough_messages = lane.bytes_left / 2, lane.messages_left / 2
+        lane.enough_bytes, lane.enough_messages = lane.bytes_left / 2, lane.messages_left / 2
 
     def begin(self, now: float) -> None:
         """Count from here."""
         self._lane.heard_at = self._looked_at = now
-
-    def is_at_ease(self, now: float) -> bool:
-        """Whether a look would surely find nothing: the peer was heard just now, and may send much more. Quick."""
-        lane = self._lane
-        return (
-            now - lane.heard_at < JUST_NOW_SECONDS
-            and lane.bytes_left > self._enough_bytes
-            and lane.messages_left > self._enough_messages
-        )
 
     def look(self, now: float, *, listening: bool, stuck_since: float | None) -> Verdict | None:
         """Judge, and let the budgets grow by the time since the last look.

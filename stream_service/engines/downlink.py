@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from stream_service.outbox import Outbox
 from stream_service.wire import frames
-from stream_service.wire.realtime import find_audio_delta
+from stream_service.wire.realtime import audio_delta
 from stream_service.wire.realtime_words import is_words
 
 MOST_WORDS = 500  # messages that wait together; more than a response has
@@ -60,7 +60,7 @@ class PythonDownlink:
     def __call__(self, message: bytes, /) -> bool:
         if self._gathered(message):
             return True
-        found = find_audio_delta(message)
+        found = audio_delta(message)
         if found is None:
             return self._other(message)
         payload, item, response = found

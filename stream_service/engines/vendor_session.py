@@ -86,7 +86,6 @@ class VendorSession(ABC):
         """The session takes audio: what was kept first, then what comes."""
         self._setup_due = None
         self._base = self.uplink.attach(*link.inlet)
-        link.flush_later()
         resumed, self._ready_before = self._ready_before, True
         return [EngineReady(resumed)]
 

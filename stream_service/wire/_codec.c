@@ -49,38 +49,9 @@ static PyObject *codec_encode(PyObject *self, PyObject *const *args, Py_ssize_t 
     return make_frame((uint8_t)first, &(Piece){payload, size}, 1, masked);
 }
 
-static PyObject *codec_caller_audio(PyObject *self, PyObject *message) {
-    (void)self;
-    char *text;
-    Py_ssize_t size;
-    Piece payload;
-    if (PyBytes_AsStringAndSize(message, &text, &size) < 0) return NULL;
-    if (!find_caller_audio(text, size, &payload)) Py_RETURN_NONE;
-    return PyBytes_FromStringAndSize(payload.at, payload.size);
-}
-
-static PyObject *codec_audio_delta(PyObject *self, PyObject *message) {
-    (void)self;
-    char *text;
-    Py_ssize_t size;
-    Piece payload, item, response;
-    if (PyBytes_AsStringAndSize(message, &text, &size) < 0) return NULL;
-    if (!find_audio_delta(text, size, &payload, &item, &response)) Py_RETURN_NONE;
-    PyObject *found[3] = {
-        PyBytes_FromStringAndSize(payload.at, payload.size),
-        PyUnicode_DecodeUTF8(item.at, item.size, "replace"),
-        PyUnicode_DecodeUTF8(response.at, response.size, "replace"),
-    };
-    PyObject *all = found[0] && found[1] && found[2] ? PyTuple_Pack(3, found[0], found[1], found[2]) : NULL;
-    for (int i = 0; i < 3; i++) Py_XDECREF(found[i]);
-    return all;
-}
-
 static PyMethodDef codec_methods[] = {
     {"encode", (PyCFunction)(void (*)(void))codec_encode, METH_FASTCALL, "encode(first, payload, mask, /)"},
     {"forget_masks", codec_forget_masks, METH_NOARGS, "forget_masks()"},
-    {"caller_audio", codec_caller_audio, METH_O, "caller_audio(message, /)"},
-    {"audio_delta", codec_audio_delta, METH_O, "audio_delta(message, /)"},
     {NULL},
 };
 
@@ -117,7 +88,7 @@ static PyModuleDef_Slot codec_slots[] = {{Py_mod_exec, codec_exec}, {0, NULL}};
 static PyModuleDef codec_module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "stream_service.wire._codec",
-    .m_doc = "The compiled codec; see stream_service.wire.compiled.",
+    .m_doc = "The compiled part of the audio path: see _codec.c.",
     .m_methods = codec_methods,
     .m_slots = codec_slots,
 };

@@ -12,7 +12,7 @@ typedef struct Lane {
     char waits;                /* among those that the mover is about to write */
     PyObject *decoder, *route; /* None when there is none; what is not compiled is Python's to use */
     PyObject *receive, *send;  /* of TLS; None for a plain socket, which is asked directly */
-    double heard_at, bytes_left, messages_left;
+    double heard_at, bytes_left, messages_left, enough_bytes, enough_messages;
     long long bytes_in, messages_in, bytes_out;
     PyObject *outbox;             /* a compiled one */
     PyObject *unwritten, *failed; /* None, or what Python has to go on with */
@@ -169,7 +169,18 @@ static PyObject *lane_retire(Lane *self, PyObject *none) {
     Py_RETURN_NONE;
 }
 
-static PyMethodDef lane_methods[] = {{"retire", (PyCFunction)lane_retire, METH_NOARGS, "retire()"}, {NULL}};
+static PyObject *lane_at_ease(Lane *self, PyObject *now) {
+    double time = PyFloat_AsDouble(now);
+    if (time == -1 && PyErr_Occurred()) return NULL;
+    return PyBool_FromLong(self->open && !self->blocked && time - self->heard_at < 1.0 /* JUST_NOW_SECONDS */ &&
+                           self->bytes_left > self->enough_bytes && self->messages_left > self->enough_messages);
+}
+
+static PyMethodDef lane_methods[] = {
+    {"at_ease", (PyCFunction)lane_at_ease, METH_O, "at_ease(now, /)"},
+    {"retire", (PyCFunction)lane_retire, METH_NOARGS, "retire()"},
+    {NULL},
+};
 
 static PyMemberDef lane_members[] = {
     {"fd", T_INT, offsetof(Lane, fd), READONLY, NULL},
@@ -186,6 +197,8 @@ static PyMemberDef lane_members[] = {
     {"heard_at", T_DOUBLE, offsetof(Lane, heard_at), 0, NULL},
     {"bytes_left", T_DOUBLE, offsetof(Lane, bytes_left), 0, NULL},
     {"messages_left", T_DOUBLE, offsetof(Lane, messages_left), 0, NULL},
+    {"enough_bytes", T_DOUBLE, offsetof(Lane, enough_bytes), 0, NULL},
+    {"enough_messages", T_DOUBLE, offsetof(Lane, enough_messages), 0, NULL},
     {"decoder", T_OBJECT, offsetof(Lane, decoder), 0, NULL},
     {"route", T_OBJECT, offsetof(Lane, route), 0, NULL},
     {"outbox", T_OBJECT, offsetof(Lane, outbox), READONLY, NULL},

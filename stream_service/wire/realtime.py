@@ -124,10 +124,10 @@ ServerEvent = (
 )
 
 
-def find_audio_delta(message: bytes, /) -> tuple[bytes, str, str] | None:
+def audio_delta(message: bytes, /) -> tuple[bytes, str, str] | None:
     """`(base64 payload, item id, response id)` of an audio delta; None for any other message.
 
-    The hot path; `audio_delta` is the same, compiled where that has been built (`build_codec`).
+    The hot path; a compiled downlink (`engines.downlink`) finds it in the same place by itself.
     """
     if _DELTA_TYPE not in message[:400] and _DELTA_TYPE not in message[-400:]:
         return None
@@ -279,9 +279,3 @@ def delete_item(item_id: str) -> bytes:
 
 def _event_text(kind: str, **fields: Any) -> bytes:
     return json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-try:
-    from stream_service.wire._codec import audio_delta as audio_delta
-except ImportError:  # it has not been built
-    audio_delta = find_audio_delta

@@ -35,11 +35,11 @@ class StreamStarted:
     parameters: Mapping[str, str]
 
 
-def find_caller_audio(message: bytes, /) -> bytes | None:
+def caller_audio(message: bytes, /) -> bytes | None:
     """The base64 payload of a `media` message, as it came; None for any other message.
 
     This is the hot path (50 messages a second for each call), so it reads no JSON where Twilio's own compact form
-    allows that. `caller_audio` is the same, compiled where that has been built (`build_codec`).
+    allows that. A compiled uplink (`engines.uplink`) finds it in the same place by itself.
     """
     if message.startswith(_MEDIA_COMPACT):
         start = message.find(_PAYLOAD_COMPACT)
@@ -115,9 +115,3 @@ def _key(digit: object) -> str:
     if digit not in _KEYS:
         raise ValueError("not a key of a telephone")
     return text(digit)
-
-
-try:
-    from stream_service.wire._codec import caller_audio as caller_audio
-except ImportError:  # it has not been built
-    caller_audio = find_caller_audio

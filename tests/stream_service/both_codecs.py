@@ -28,8 +28,6 @@ from stream_service.outbox import PythonOutbox
 from stream_service.wire import build_codec, frames
 from stream_service.wire.build_codec import CannotBuildError
 from stream_service.wire.frame_decoder import PythonDecoder
-from stream_service.wire.realtime import find_audio_delta
-from stream_service.wire.twilio_media import find_caller_audio
 
 
 @dataclass
@@ -37,8 +35,6 @@ class Codec:
     """One of the two; the names are those of `stream_service.wire._codec`."""
 
     encode: Callable[[int, bytes, bool], bytes] = frames.python_encode
-    caller_audio: Callable[[bytes], bytes | None] = find_caller_audio
-    audio_delta: Callable[[bytes], tuple[bytes, str, str] | None] = find_audio_delta
     Decoder: Any = PythonDecoder
     Outbox: Any = PythonOutbox
     Uplink: Any = PythonUplink

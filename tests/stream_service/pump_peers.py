@@ -153,6 +153,14 @@ class Clock:
         return self.now
 
 
+def send_audio(link: Link, message: bytes) -> bool:
+    """As uplinks and downlinks do it: a message that may be dropped goes into the outbox. Whether it was taken."""
+    outbox, masked, flush = link.inlet
+    taken: bool = outbox.put_audio(frames.encode(frames.TEXT_FRAME, message, masked))
+    flush()
+    return taken
+
+
 def flood(peer: Peer, data: bytes) -> None:
     """Send until the other side has had enough and is gone; fails when it takes what comes for ever."""
     for _ in range(100_000):

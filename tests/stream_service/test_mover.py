@@ -180,7 +180,6 @@ def test_nobody_gets_what_comes_between_two_vendors_but_the_next(scene: Scene) -
     wait_for(lambda: path.uplink.position == 5 * 160)
     second, second_model, _ = scene.link(name="second vendor", server=False)
     assert path.uplink.attach(*second.inlet) == 160
-    second.flush_later()
     path.caller.send_raw(text(media(5), masked=True))
     assert numbers(second_model, 5) == [1, 2, 3, 4, 5]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from both_codecs import way
-from pump_peers import GENEROUS, Ears, Peer, running_pump, tcp_pair
+from pump_peers import GENEROUS, Ears, Peer, running_pump, send_audio, tcp_pair
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from stream_service.pump import Link, Pump, PumpStoppedError
@@ -26,7 +26,7 @@ def splice_to(vendor: Link, prefix: bytes = b"audio:") -> Callable[[bytes], bool
     def route(payload: bytes) -> bool:
         if not payload.startswith(prefix):
             return False
-        return vendor.send_audio(b"".join((PREFIX, payload[len(prefix) :], SUFFIX)))
+        return send_audio(vendor, b"".join((PREFIX, payload[len(prefix) :], SUFFIX)))
 
     return route
 
@@ -85,7 +85,7 @@ def test_control_and_audio_keep_their_order() -> None:
         for number in range(200):
             sent.append(f"{number}".encode())
             if number % 3:
-                assert link.send_audio(sent[-1])
+                assert send_audio(link, sent[-1])
             else:
                 link.send_text(sent[-1])
         assert [peer.next_data() for _ in sent] == sent
@@ -95,19 +95,11 @@ def test_who_frames_audio_itself_puts_it_in_line_with_the_rest() -> None:
     with running_pump() as scene:
         link, peer, _ = scene.link()
         link.send_text("first")
-        outbox, masked, _ = link.inlet
+        outbox, masked, flush = link.inlet
         outbox.put_audio(frames.encode_binary(b"p\xff\x7f", masked))
-        link.flush_later()
+        flush()
         assert peer.next_data() == b"first"
         assert peer.next() == (Opcode.BINARY, b"p\xff\x7f")
-
-
-def test_what_must_follow_audio_follows_it() -> None:
-    with running_pump() as scene:
-        link, peer, _ = scene.link()
-        assert link.send_audio(b"audio", then=b"mark")
-        assert not link.send_audio(bytes(GENEROUS.audio_bytes), then=b"mark of what was dropped")
-        assert [peer.next_data() for _ in range(3)] == [b"audio", b"mark", b"mark of what was dropped"]
 
 
 def test_bytes_behind_the_handshake_come_first() -> None:
@@ -230,7 +222,7 @@ def test_counters_tell_what_passed() -> None:
         link, peer, ears = scene.link()
         peer.send("12345")
         ears.wait_for_messages(1)
-        link.send_audio(b"123")
+        send_audio(link, b"123")
         link.send_text(b"1234")
         assert [peer.next_data(), peer.next_data()] == [b"123", b"1234"]
         peer.send("54321")

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from both_codecs import way
-from pump_peers import GENEROUS, Clock, Ears, Peer, flood, running_pump, tcp_pair
+from pump_peers import GENEROUS, Clock, Ears, Peer, flood, running_pump, send_audio, tcp_pair
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from stream_service.pump import Limits, Link, Lost
@@ -229,7 +229,7 @@ def test_the_end_is_told_once_whoever_ends_it() -> None:
 
 def _talk(link: Link, ears: Ears, talking: threading.Event) -> None:
     while not ears.lost:
-        link.send_audio(bytes(300))
+        send_audio(link, bytes(300))
         talking.set()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from both_codecs import way
-from pump_peers import GENEROUS, Ears, Scene, running_pump, tcp_pair
+from pump_peers import GENEROUS, Ears, Scene, running_pump, send_audio, tcp_pair
 
 from stream_service.pump import Pump
 
@@ -32,7 +32,7 @@ def held_with_bytes_waiting(scene: Scene) -> None:
 def blocked(scene: Scene) -> None:
     link, _, _ = scene.link(small_buffers=True, limits=replace(GENEROUS, audio_bytes=20_000))
     while not link.stats.dropped_audio:
-        link.send_audio(bytes(1000))
+        send_audio(link, bytes(1000))
 
 
 def waiting_for_the_peers_close_frame(scene: Scene) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from both_codecs import way
-from pump_peers import GENEROUS, PATIENCE, Clock, Scene, running_pump
+from pump_peers import GENEROUS, PATIENCE, Clock, Scene, running_pump, send_audio
 from tls_peers import Vendor, certificate, texts
 from wsproto.frame_protocol import Opcode
 
@@ -31,7 +31,7 @@ def test_both_ways_through_tls(certificate: Path, version: ssl.TLSVersion) -> No
         vendor.peer.send("から")
         assert vendor.ears.wait_for_messages(1) == ["から".encode()]
         vendor.link.send_text("へ")
-        vendor.link.send_audio(b"audio")
+        send_audio(vendor.link, b"audio")
         assert vendor.peer.next() == (Opcode.TEXT, "へ".encode())
         assert vendor.peer.next() == (Opcode.TEXT, b"audio")
 
@@ -98,7 +98,7 @@ def test_a_slow_reader_gets_every_control_message_and_the_newest_audio(certifica
     with vendor_scene(certificate, small_buffers=True, limits=limits) as (_, vendor):
         for number in range(200):
             vendor.link.send_text(b"c%04d" % number + bytes(9000))
-            vendor.link.send_audio(b"a%04d" % number + bytes(995))
+            send_audio(vendor.link, b"a%04d" % number + bytes(995))
         vendor.link.send_text("end")
         control, audio = [], []
         while (message := vendor.peer.next_data()) != b"end":

@@ -60,9 +60,6 @@ class Line:
     def release(self) -> None:
         """It is not held."""
 
-    def flush_later(self) -> None:
-        """It is not written."""
-
     def abort(self) -> None:
         self.route = None
 
