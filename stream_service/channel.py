@@ -8,6 +8,7 @@ from typing import Final
 
 from stream_service.lane import Lane
 from stream_service.poller import WRITE
+from stream_service.tls import tls_of
 
 # One TLS record. More at a time would let one peer's burst keep the others waiting.
 _READ_BYTES: Final = 16_384
@@ -22,16 +23,15 @@ class Channel:
     last took something, on the clock given to `write`.
     """
 
-    __slots__ = ("_lane", "_recv", "_send", "_sock", "stuck_since")
+    __slots__ = ("_lane", "_recv", "_send", "_sock", "_tls", "stuck_since")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._recv: Callable[[int], bytes] = sock.recv
         self._send: Callable[[bytes | memoryview], int] = sock.send
-        if isinstance(sock, ssl.SSLSocket):
-            # What its recv and send come to after three checks that are ours anyway; they cost more than the call.
-            inner = getattr(sock, "_sslobj", None) or sock
-            self._recv, self._send = inner.read, inner.write
+        self._tls = tls_of(sock)
+        if self._tls is not None:
+            self._recv, self._send = self._tls.read, self._tls.write
         self.stuck_since = 0.0
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # a Unix socket has no Nagle to switch off
@@ -45,7 +45,7 @@ class Channel:
     @property
     def tls(self) -> tuple[Callable[[int], bytes], Callable[[bytes], int]] | None:
         """How to read and write when that is not the kernel's business alone."""
-        return (self._recv, self._send) if isinstance(self._sock, ssl.SSLSocket) else None
+        return (self._recv, self._send) if self._tls is not None else None
 
     def follow(self, lane: Lane) -> None:
         """Keep what others have to know in `lane`, from now on."""
@@ -67,7 +67,7 @@ class Channel:
 
     def has_pending(self) -> bool:
         """Whether TLS has bytes ready that the poller cannot see, because they have left the kernel."""
-        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
+        return self._tls is not None and self._tls.pending() > 0
 
     def write(self, now: float) -> None:
         """Write what waits, as far as the socket takes it. Raises OSError."""

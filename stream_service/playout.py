@@ -72,7 +72,12 @@ class Playout:
         item_id, ms = self._open.pop(mark, ("", 0.0))
         if mark.startswith(f"{_MARK}{self._clears}-") and (item := self._items.get(item_id)):
             item.reached_ms = max(item.reached_ms, ms)
-        return bool(item_id) and not self._open and not self._unmarked
+        return bool(item_id) and self.all_played
+
+    @property
+    def all_played(self) -> bool:
+        """Whether no mark is waited for, and none is missing behind anything that was sent."""
+        return not self._open and not self._unmarked
 
     def audible(self, now: float) -> bool:
         """Whether the caller may still be hearing something."""

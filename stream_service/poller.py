@@ -24,12 +24,14 @@ class Poller(Protocol):
     """The part of `select.epoll` that the pump uses; interest is READ, WRITE, both or 0.
 
     A poller that can may move what is in a `lane` itself; then it reports only what it leaves to do, or nothing.
+    `uneasy` gives the sockets whose lanes are not at ease (`Lane.at_ease`).
     """
 
     def register(self, fd: int, interest: int, lane: Lane | None = None, /) -> None: ...
     def modify(self, fd: int, interest: int, /) -> None: ...
     def unregister(self, fd: int, /) -> None: ...
     def poll(self, timeout: float | None = None, maxevents: int = -1, /) -> list[tuple[int, int]]: ...
+    def uneasy(self, now: float, /) -> list[int]: ...
     def close(self) -> None: ...
 
 
@@ -40,42 +42,64 @@ def new_poller(clock: Callable[[], float]) -> Poller:
     return EpollPoller() if sys.platform == "linux" else SelectorPoller()
 
 
+class _Lanes:
+    """The lanes of a poller that moves nothing by itself."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[int, Lane] = {}
+
+    def uneasy(self, now: float, /) -> list[int]:
+        """Whose connection somebody should look at the clock for."""
+        return [fd for fd, lane in self._lanes.items() if not lane.at_ease(now)]
+
+
 if sys.platform == "linux":
 
-    class EpollPoller:
+    class EpollPoller(_Lanes):
         """epoll that also tells of the hang-up of a peer that nobody reads from."""
 
         def __init__(self) -> None:
+            super().__init__()
             self._epoll = select.epoll()
-            self.unregister = self._epoll.unregister
             self.poll = self._epoll.poll
             self.close = self._epoll.close
 
-        def register(self, fd: int, interest: int, lane: Lane | None = None, /) -> None:  # noqa: ARG002 - moves nothing
+        def register(self, fd: int, interest: int, lane: Lane | None = None, /) -> None:
             self._epoll.register(fd, interest if interest & READ else interest | select.EPOLLRDHUP)
+            if lane is not None:
+                self._lanes[fd] = lane
+
+        def unregister(self, fd: int, /) -> None:
+            self._lanes.pop(fd, None)
+            self._epoll.unregister(fd)
 
         def modify(self, fd: int, interest: int, /) -> None:
             self._epoll.modify(fd, interest if interest & READ else interest | select.EPOLLRDHUP)
 
 
-class SelectorPoller:
+class SelectorPoller(_Lanes):
     """For developers' machines without epoll. It cannot tell of the hang-up of a peer that nobody reads from."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._selector = selectors.DefaultSelector()
 
-    def register(self, fd: int, interest: int, lane: Lane | None = None, /) -> None:  # noqa: ARG002 - moves nothing
+    def register(self, fd: int, interest: int, lane: Lane | None = None, /) -> None:
         """Begin to watch; with no interest the selector does not hear of the socket at all."""
+        if lane is not None:
+            self._lanes[fd] = lane
         if interest:
             self._selector.register(fd, _events(interest))
 
     def modify(self, fd: int, interest: int, /) -> None:
         """Watch for something else."""
+        lane = self._lanes.get(fd)
         self.unregister(fd)
-        self.register(fd, interest)
+        self.register(fd, interest, lane)
 
     def unregister(self, fd: int, /) -> None:
         """Stop watching."""
+        self._lanes.pop(fd, None)
         if fd in self._selector.get_map():
             self._selector.unregister(fd)
 

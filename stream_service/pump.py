@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from stream_service.connection import Connection, OnLost
@@ -193,11 +194,9 @@ class Pump:
             self._act()
         if self.now >= self._next_tick:
             self._next_tick = self.now + TICK_SECONDS
-            for link in [link for link in links.values() if not link.lane.at_ease(self.now)]:
-                try:
-                    link.tick(self.now)
-                except Exception as error:
-                    link.failed(error)
+            for fd in self._poller.uneasy(self.now):
+                if (link := links.get(fd)) is not None:
+                    self._try(link, partial(link.tick, self.now))
             self._flush()
 
     def _patience(self) -> float | None:

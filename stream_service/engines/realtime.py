@@ -42,7 +42,7 @@ from stream_service.events import (
     ResponseEnded,
     ResponseStarted,
 )
-from stream_service.playout import Playout
+from stream_service.playout import MARK_EVERY_MS, Playout
 from stream_service.pump import Link, Pump
 from stream_service.tools import offered
 from stream_service.transcript import Transcript
@@ -96,6 +96,7 @@ class RealtimeEngine(VendorSession):
             twilio_media.MEDIA_SUFFIX,
             twilio_media.mark_prefix(stream_sid),
             twilio_media.MARK_SUFFIX,
+            MARK_EVERY_MS * BYTES_PER_MS,
             self._passes,
             self._event,
         )
@@ -120,7 +121,10 @@ class RealtimeEngine(VendorSession):
         mark = twilio_media.returned_mark(message)
         if mark is None or not self._playout.owns(mark):
             return False
-        return not self._playout.reached(mark)
+        if not self._playout.reached(mark):
+            return True
+        self._downlink.tell()  # some more may have been sent that nobody has been told of
+        return not self._playout.all_played
 
     def _passes(self, size: int, item: str, response: str) -> bytes | None:
         """So many bytes of mu-law come: the mark to send behind them, if any; None when they are not to be heard."""
@@ -260,6 +264,7 @@ class RealtimeEngine(VendorSession):
         return self._feed(link)
 
     def _forget(self) -> None:
+        self._downlink.tell()
         self._mark_the_end()
         self._renew_at = None
         self._ends.clear()
@@ -288,6 +293,7 @@ class RealtimeEngine(VendorSession):
             case ClearPlayback(response):
                 with self._lock:
                     self._dropped.add(response)
+                self._downlink.tell()  # so that we are asked about what comes next
             case _:
                 return False
         return True

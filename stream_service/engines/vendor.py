@@ -25,20 +25,12 @@ from stream_service.engines.port import (
 )
 from stream_service.handshake import take_over_opened
 from stream_service.pump import Link, Pump, PumpStoppedError
+from stream_service.tls import Authorities
 
 log = logging.getLogger(__name__)
 
 
-@functools.cache
-def authorities() -> ssl.SSLContext:
-    """Whom a vendor's certificate must be signed by, and that it must be for the vendor's host; one for the process.
-
-    websocket-client would make one for each connection: 144 certificates to read, some 20 ms of processor and 0.8 MiB
-    for as long as the call lasts. The same authorities as there: the system's, or SSL_CERT_FILE's and SSL_CERT_DIR's.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    return context
+authorities = functools.cache(Authorities)  # one for the process
 
 
 class VendorConnection:

@@ -23,10 +23,14 @@
 #include "_codec_frames.h"
 #include "_codec_decoder.h"
 #include "_codec_outbox.h"
+#include "_codec_journal.h"
+#include "_codec_tls.h"
 #include "_codec_lane.h"
+#include "_codec_route.h"
 #include "_codec_uplink.h"
 #include "_codec_downlink.h"
 #ifdef __linux__
+#include "_codec_turn.h"
 #include "_codec_mover.h"
 #endif
 
@@ -62,15 +66,31 @@ static int codec_exec(PyObject *module) {
     } types[] = {
         {&decoder_spec, &decoder_type}, {&outbox_spec, &outbox_type}, {&lane_spec, &lane_type},
         {&uplink_spec, &uplink_type}, {&downlink_spec, &downlink_type},
+#ifdef WITH_OPENSSL
+        {&tls_spec, &tls_type}, {&tls_client_spec, NULL},
+#endif
 #ifdef __linux__
         {&mover_spec, NULL},
 #endif
     };
-    PyObject *ssl = PyImport_ImportModule("ssl");
-    want_read = ssl ? PyObject_GetAttrString(ssl, "SSLWantReadError") : NULL;
-    want_write = ssl ? PyObject_GetAttrString(ssl, "SSLWantWriteError") : NULL;
-    Py_XDECREF(ssl);
-    if (want_read == NULL || want_write == NULL) return -1;
+    struct {
+        const char *module, *name;
+        PyObject **kept;
+    } known[] = {
+        {"ssl", "SSLWantReadError", &want_read}, {"ssl", "SSLWantWriteError", &want_write},
+#ifdef WITH_OPENSSL
+        {"ssl", "SSLError", &tls_error}, {"ssl", "SSLCertVerificationError", &certificate_error},
+#endif
+#ifdef __linux__
+        {"time", "monotonic", &monotonic},
+#endif
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        PyObject *from = PyImport_ImportModule(known[i].module);
+        *known[i].kept = from ? PyObject_GetAttrString(from, known[i].name) : NULL;
+        Py_XDECREF(from);
+        if (*known[i].kept == NULL) return -1;
+    }
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(types[i].spec);
         if (type == NULL) return -1;

@@ -8,8 +8,10 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
+    const uint8_t *data; /* what was fed, NULL for nothing: in `fed`, or lent by who is about to take it back */
+    Py_ssize_t size, position;
     PyObject *fed; /* bytes */
-    Py_ssize_t position, room, max_message;
+    Py_ssize_t room, max_message;
     uint8_t *message; /* of the message that has begun and not ended */
     Py_ssize_t message_size, message_room;
     Py_ssize_t left; /* bytes missing of the data frame that has begun */
@@ -73,28 +75,44 @@ static void decoder_dealloc(Decoder *self) {
     Py_DECREF(type);
 }
 
+static void let_go_of_data(Decoder *self) {
+    Py_CLEAR(self->fed);
+    self->data = NULL, self->size = self->position = 0;
+}
+
 /* False with an error. `given` are the same bytes as an object, if they are one. */
-static bool feed_bytes(Decoder *self, const char *more, Py_ssize_t more_size, PyObject *given) {
-    Py_ssize_t left = self->fed ? PyBytes_Size(self->fed) - self->position : 0;
+static bool feed(Decoder *self, const uint8_t *more, Py_ssize_t more_size, PyObject *given) {
+    Py_ssize_t left = self->size - self->position;
     PyObject *all = given && !left ? Py_NewRef(given) : PyBytes_FromStringAndSize(NULL, left + more_size);
     if (all == NULL) return false;
     if (all != given) {
         char *at = PyBytes_AsString(all);
-        if (left) memcpy(at, PyBytes_AsString(self->fed) + self->position, left);
-        memcpy(at + left, more, more_size);
+        if (left) memcpy(at, self->data + self->position, left);
+        if (more_size) memcpy(at + left, more, more_size);
     }
-    Py_XDECREF(self->fed);
+    let_go_of_data(self);
     self->fed = all;
-    self->position = 0;
+    self->data = (uint8_t *)PyBytes_AsString(all), self->size = left + more_size;
     return true;
 }
 
-static bool feed(Decoder *self, const char *more, Py_ssize_t size) { return feed_bytes(self, more, size, NULL); }
+/* Like `feed`, without a copy when nothing else is waiting: what is not taken before `take_back` is copied then. */
+static bool lend(Decoder *self, const uint8_t *more, Py_ssize_t size) {
+    if (self->data) return feed(self, more, size, NULL);
+    self->data = more, self->size = size, self->position = 0;
+    return true;
+}
+
+static bool take_back(Decoder *self) {
+    if (self->data == NULL || self->fed) return true;
+    if (self->position == self->size) return let_go_of_data(self), true;
+    return feed(self, NULL, 0, NULL);
+}
 
 static PyObject *decoder_feed(Decoder *self, PyObject *data) {
     char *more;
     Py_ssize_t size;
-    if (PyBytes_AsStringAndSize(data, &more, &size) < 0 || !feed_bytes(self, more, size, data)) return NULL;
+    if (PyBytes_AsStringAndSize(data, &more, &size) < 0 || !feed(self, (uint8_t *)more, size, data)) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -172,18 +190,15 @@ static PyObject *whole_payload(const Decoder *self, const uint8_t *from, Py_ssiz
 
 /* Whether all that was fed has been pulled, to the last byte. */
 static bool nothing_left(Decoder *self) {
-    if (self->fed && self->position == PyBytes_Size(self->fed)) { /* not to keep a burst in memory until the next one */
-        Py_CLEAR(self->fed);
-        self->position = 0;
-    }
-    return self->fed == NULL;
+    if (self->position == self->size) let_go_of_data(self); /* not to keep a burst in memory until the next one */
+    return self->data == NULL;
 }
 
 static PyObject *decoder_pull(Decoder *self, PyObject *none) {
     (void)none;
-    if (self->fed == NULL) Py_RETURN_NONE;
-    const uint8_t *data = (uint8_t *)PyBytes_AsString(self->fed);
-    const Py_ssize_t size = PyBytes_Size(self->fed);
+    const uint8_t *data = self->data;
+    const Py_ssize_t size = self->size;
+    if (data == NULL) Py_RETURN_NONE;
     for (;;) {
         if (self->left) {
             if (!absorb(self, data, size)) return NULL;

@@ -3,20 +3,25 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *media_prefix, *media_suffix, *mark_prefix, *mark_suffix; /* bytes */
-    PyObject *outbox, *flush;                                          /* the carrier's */
+    Outbox *outbox; /* the carrier's, NULL when there is none */
+    PyObject *flush;
     bool masked;
-    PyObject *passes, *other;
-    PyObject *words; /* a list, NULL while nobody gathers */
+    bool asks;   /* whoever is told of the audio is so of the next piece, however small */
+    bool silent; /* this response is not to be heard */
+    Py_ssize_t untold, unmarked, most_unmarked; /* bytes of mu-law of `item`: not told of; told of since its last mark */
     PyObject *item, *response; /* str: the last ones; all but the first of an answer are the same */
+    PyObject *words; /* a list, NULL while nobody gathers */
+    PyObject *media_prefix, *media_suffix, *mark_prefix, *mark_suffix; /* bytes */
+    PyObject *passes, *other;
 } Downlink;
 
 enum { MOST_WORDS = 500 }; /* messages that wait together; more than a response has */
 
 static int downlink_init(Downlink *self, PyObject *args, PyObject *named) {
-    static char *names[] = {"media_prefix", "media_suffix", "mark_prefix", "mark_suffix", "passes", "other", NULL};
+    static char *names[] = {"media_prefix", "media_suffix", "mark_prefix", "mark_suffix", "most_unmarked", "passes", "other", NULL};
     PyObject *given[6];
-    if (!PyArg_ParseTupleAndKeywords(args, named, "SSSSOO", names, &given[0], &given[1], &given[2], &given[3], &given[4], &given[5]))
+    if (!PyArg_ParseTupleAndKeywords(args, named, "SSSSnOO", names, &given[0], &given[1], &given[2], &given[3],
+                                     &self->most_unmarked, &given[4], &given[5]))
         return -1;
     PyObject **places[] = {&self->media_prefix, &self->media_suffix, &self->mark_prefix, &self->mark_suffix, &self->passes, &self->other};
     for (int i = 0; i < 6; i++) refer(places[i], given[i]);
@@ -25,13 +30,13 @@ static int downlink_init(Downlink *self, PyObject *args, PyObject *named) {
 
 static int downlink_traverse(Downlink *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE((PyObject *)self));
-    Py_VISIT(self->outbox); Py_VISIT(self->flush);
+    Py_VISIT((PyObject *)self->outbox); Py_VISIT(self->flush);
     Py_VISIT(self->passes); Py_VISIT(self->other); Py_VISIT(self->words);
     return 0;
 }
 
 static int downlink_clear(Downlink *self) {
-    PyObject **all[] = {&self->outbox, &self->flush, &self->passes, &self->other, &self->words, &self->item, &self->response};
+    PyObject **all[] = {(PyObject **)&self->outbox, &self->flush, &self->passes, &self->other, &self->words, &self->item, &self->response};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) refer(all[i], NULL);
     return 0;
 }
@@ -46,52 +51,79 @@ static void downlink_dealloc(Downlink *self) {
     Py_DECREF((PyObject *)type);
 }
 
-static PyObject *piece_of(const Downlink *self, PyObject *before, Piece between, PyObject *behind) {
+/* False with an error. */
+static bool pass_down(Downlink *self, bool is_audio, PyObject *before, Piece between, PyObject *behind) {
     Piece pieces[] = {bytes_piece(before), between, bytes_piece(behind)};
-    return make_frame(FIN | OP_TEXT, pieces, 3, self->masked);
+    return send_frame(self->outbox, self->flush, is_audio, FIN | OP_TEXT, pieces, 3, self->masked);
 }
 
-/* Queues a piece of audio with its mark, if any; false with an error. */
-static bool pass_down(Downlink *self, Piece audio, PyObject *mark) {
-    Outbox *outbox = (Outbox *)self->outbox;
-    if (!PyBytes_Check(mark)) return PyErr_Format(PyExc_TypeError, "a mark's name is bytes"), false;
-    PyObject *frame = piece_of(self, self->media_prefix, audio, self->media_suffix);
-    bool was_empty = outbox->size == 0, done = frame && put_audio(outbox, frame) >= 0;
-    Py_XDECREF(frame);
-    if (done && PyBytes_Size(mark)) { /* who has too much control waiting is found out by the connection, which looks */
-        frame = piece_of(self, self->mark_prefix, bytes_piece(mark), self->mark_suffix);
-        done = frame && put_control(outbox, frame) >= 0;
-        Py_XDECREF(frame);
-    }
-    return done && (!was_empty || outbox->size == 0 || have_written(self->flush));
-}
-
-/* A name as str; NULL with an error. The last one is kept and given again when it is the same. */
-static PyObject *named(PyObject **last, Piece name) {
+static bool is_name(PyObject *name, Piece of) {
     Py_ssize_t size;
-    const char *text = *last ? PyUnicode_AsUTF8AndSize(*last, &size) : NULL;
-    if (text == NULL || size != name.size || memcmp(text, name.at, size)) {
-        PyErr_Clear();
-        PyObject *new = PyUnicode_DecodeUTF8(name.at, name.size, "replace");
-        if (new == NULL) return NULL;
-        refer(last, new);
-        Py_DECREF(new);
+    const char *text = name ? PyUnicode_AsUTF8AndSize(name, &size) : NULL;
+    if (text == NULL) PyErr_Clear();
+    return text && size == of.size && !memcmp(text, of.at, size);
+}
+
+static bool rename_as(PyObject **place, Piece name) {
+    if (is_name(*place, name)) return true;
+    PyObject *new = PyUnicode_DecodeUTF8(name.at, name.size, "replace");
+    if (new == NULL) return false;
+    refer(place, new);
+    Py_DECREF(new);
+    return true;
+}
+
+/* Tells of so much more of the item, and what has not been told of it. The mark to send behind it: empty for none, None
+ * when it is not to be heard; NULL with an error. */
+static PyObject *told(Downlink *self, Py_ssize_t more, const Lane *lane) {
+    PyObject *size = PyLong_FromSsize_t(self->untold + more), *passes = Py_XNewRef(self->passes), *mark = NULL;
+    PyObject *item = Py_XNewRef(self->item), *response = Py_XNewRef(self->response);
+    self->unmarked += self->untold + more, self->untold = 0;
+    if (size && passes && item && response && (!lane || batch_leaves(lane->mover)))
+        mark = PyObject_CallFunctionObjArgs(passes, size, item, response, NULL);
+    Py_XDECREF(size), Py_XDECREF(passes), Py_XDECREF(item), Py_XDECREF(response);
+    if (mark == NULL || mark == Py_None) return mark;
+    if (PyBytes_Check(mark)) {
+        if (PyBytes_Size(mark)) self->unmarked = 0;
+        return mark;
     }
-    return Py_NewRef(*last);
+    Py_DECREF(mark);
+    return PyErr_Format(PyExc_TypeError, "a mark's name is bytes");
+}
+
+/* False with an error; the mark is ours to let go. */
+static bool mark_is_sent(Downlink *self, PyObject *mark) {
+    bool done = mark && (mark == Py_None || !PyBytes_Size(mark) || self->outbox == NULL ||
+                         pass_down(self, false, self->mark_prefix, bytes_piece(mark), self->mark_suffix));
+    Py_XDECREF(mark);
+    return done;
+}
+
+/* Whoever is told of the audio knows of all of it from here on, and is told of the next piece; false with an error. */
+static bool tell(Downlink *self, const Lane *lane) {
+    self->asks = true;
+    return self->untold == 0 || mark_is_sent(self, told(self, 0, lane));
 }
 
 /* False with an error. What the pieces point into must stay. */
-static bool take_delta(Downlink *self, Piece payload, Piece item, Piece response) {
+static bool take_delta(Downlink *self, Piece payload, Piece item, Piece response, const Lane *lane) {
     Py_ssize_t padding = 0;
     while (padding < 2 && padding < payload.size && payload.at[payload.size - 1 - padding] == '=') padding++;
-    PyObject *size = PyLong_FromSsize_t(payload.size * 3 / 4 - padding);
-    PyObject *item_id = named(&self->item, item), *response_id = named(&self->response, response);
-    PyObject *passes = Py_XNewRef(self->passes), *mark = NULL;
-    if (size && item_id && response_id && passes)
-        mark = PyObject_CallFunctionObjArgs(passes, size, item_id, response_id, NULL);
-    bool done = mark && (mark == Py_None || self->outbox == NULL || pass_down(self, payload, mark));
-    Py_XDECREF(size), Py_XDECREF(item_id), Py_XDECREF(response_id), Py_XDECREF(passes), Py_XDECREF(mark);
-    return done;
+    Py_ssize_t size = payload.size * 3 / 4 - padding;
+    bool known = is_name(self->item, item) && is_name(self->response, response);
+    if (!known) {
+        if (!tell(self, lane) || !rename_as(&self->item, item) || !rename_as(&self->response, response)) return false;
+        self->unmarked = 0;
+    }
+    PyObject *mark = NULL;
+    if (self->asks || self->unmarked + self->untold + size >= self->most_unmarked) {
+        self->asks = false;
+        if ((mark = told(self, size, lane)) == NULL) return false;
+        self->silent = mark == Py_None;
+    } else self->untold += size;
+    if (self->outbox && !self->silent && !pass_down(self, true, self->media_prefix, payload, self->media_suffix))
+        return Py_XDECREF(mark), false;
+    return mark == NULL || mark_is_sent(self, mark);
 }
 
 static bool are_words(Piece text) {
@@ -117,7 +149,8 @@ static PyObject *downlink_call(Downlink *self, PyObject *args, PyObject *named) 
     int done = gathered(self, text, message);
     if (done) return done > 0 ? Py_NewRef(Py_True) : NULL;
     if (find_audio_delta(text.at, text.size, &payload, &item, &response))
-        return take_delta(self, payload, item, response) ? Py_NewRef(Py_True) : NULL;
+        return take_delta(self, payload, item, response, NULL) ? Py_NewRef(Py_True) : NULL;
+    if (!tell(self, NULL)) return NULL;
     if (is_none(self->other)) Py_RETURN_FALSE;
     PyObject *other = Py_NewRef(self->other), *taken = PyObject_CallFunctionObjArgs(other, message, NULL);
     Py_DECREF(other);
@@ -130,13 +163,14 @@ static long downlink_drains(Downlink *self, Decoder *decoder, Lane *lane) {
     long count = 0;
     Piece text, payload, item, response;
     Py_ssize_t next;
-    while (!decoder->mask_bit && goes_on(lane, self) && (next = whole_text(decoder, &text))) {
+    while (!decoder->mask_bit && goes_on(lane, self) && (next = whole_text(decoder, NULL, &text))) {
         int done = gathered(self, text, NULL);
         if (!done) {
-            PyObject *kept = Py_NewRef(decoder->fed); /* what the pieces point into, whatever Python does meanwhile */
-            if (!find_audio_delta(text.at, text.size, &payload, &item, &response)) done = ask(self->other, text, lane);
-            else done = take_delta(self, payload, item, response) ? 1 : -1;
-            Py_DECREF(kept);
+            PyObject *kept = Py_XNewRef(decoder->fed); /* what the pieces point into, whatever Python does meanwhile */
+            if (find_audio_delta(text.at, text.size, &payload, &item, &response))
+                done = take_delta(self, payload, item, response, lane) ? 1 : -1;
+            else done = tell(self, lane) ? ask(self->other, text, lane) : -1;
+            Py_XDECREF(kept);
         }
         if (done < 0) return -1;
         if (!done) break;
@@ -151,8 +185,14 @@ static PyObject *downlink_attach(Downlink *self, PyObject *args) {
     int masked;
     if (!PyArg_ParseTuple(args, "OpO", &outbox, &masked, &flush)) return NULL;
     if (Py_TYPE(outbox) != outbox_type) return PyErr_Format(PyExc_TypeError, "not a compiled Outbox");
-    refer(&self->outbox, outbox), refer(&self->flush, flush);
+    refer((PyObject **)&self->outbox, outbox), refer(&self->flush, flush);
     self->masked = masked;
+    Py_RETURN_NONE;
+}
+
+static PyObject *downlink_tell(Downlink *self, PyObject *none) {
+    (void)none;
+    if (!tell(self, NULL)) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -169,14 +209,15 @@ static PyObject *downlink_let_go(Downlink *self, PyObject *words) {
 
 static PyMethodDef downlink_methods[] = {
     {"attach", (PyCFunction)downlink_attach, METH_VARARGS, "attach(outbox, masked, flush, /)"},
+    {"tell", (PyCFunction)downlink_tell, METH_NOARGS, "tell()"},
     {"gather", (PyCFunction)downlink_gather, METH_O, "gather(words, /)"},
     {"let_go", (PyCFunction)downlink_let_go, METH_O, "let_go(words, /)"},
     {NULL},
 };
 
 static PyType_Slot downlink_slots[] = {
-    {Py_tp_doc, "Downlink(media_prefix, media_suffix, mark_prefix, mark_suffix, passes, other): see "
-                "engines.downlink.PythonDownlink."},
+    {Py_tp_doc, "Downlink(media_prefix, media_suffix, mark_prefix, mark_suffix, most_unmarked, passes, other): "
+                "see engines.downlink.PythonDownlink."},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, downlink_init},
     {Py_tp_traverse, downlink_traverse},

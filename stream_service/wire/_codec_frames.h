@@ -8,7 +8,7 @@
 #endif
 
 enum { OP_CONTINUATION = 0, OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 };
-enum { MOST_HEADER = 14, FIN = 0x80, MASKED = 0x80 };
+enum { FIN = 0x80, MASKED = 0x80 };
 
 /* `to` and `from` may be the same; the mask has four bytes, and begins at the first byte of the piece. */
 static void copy_masked(uint8_t *to, const uint8_t *from, Py_ssize_t size, const uint8_t mask[4]) {
@@ -56,21 +56,35 @@ static Py_ssize_t write_header(uint8_t *at, uint8_t first, Py_ssize_t length, ui
 
 static Piece bytes_piece(PyObject *bytes) { return (Piece){PyBytes_AsString(bytes), PyBytes_Size(bytes)}; }
 
-/* A frame whose payload is the pieces one after the other; NULL with an error. */
-static PyObject *make_frame(uint8_t first, const Piece *pieces, int count, bool masked) {
-    uint8_t header[MOST_HEADER], *mask = header;
-    Py_ssize_t length = 0, head;
-    for (int i = 0; i < count; i++) length += pieces[i].size;
-    head = write_header(header, first, length, masked ? MASKED : 0);
+static Py_ssize_t size_of(const Piece *pieces, int count) {
+    Py_ssize_t size = 0;
+    for (int i = 0; i < count; i++) size += pieces[i].size;
+    return size;
+}
+
+/* How many bytes a frame with such a payload has. */
+static Py_ssize_t frame_size(Py_ssize_t length, bool masked) {
+    return length + (length < 126 ? 2 : length < 1 << 16 ? 4 : 10) + (masked ? 4 : 0);
+}
+
+/* A frame whose payload is the pieces one after the other, `length` bytes in all; false with an error. */
+static bool write_frame(uint8_t *at, uint8_t first, const Piece *pieces, int count, Py_ssize_t length, bool masked) {
+    uint8_t mask[4];
+    at += write_header(at, first, length, masked ? MASKED : 0);
     if (masked) {
-        mask = header + head, head += 4;
-        if (!fresh_mask(mask)) return NULL;
+        if (!fresh_mask(mask)) return false;
+        memcpy(at, mask, 4), at += 4;
     }
-    PyObject *frame = PyBytes_FromStringAndSize(NULL, head + length);
-    if (frame == NULL) return NULL;
-    uint8_t *payload = (uint8_t *)PyBytes_AsString(frame) + head, *at = payload;
-    memcpy(payload - head, header, head);
+    uint8_t *payload = at;
     for (int i = 0; i < count; at += pieces[i++].size) memcpy(at, pieces[i].at, pieces[i].size);
     if (masked) copy_masked(payload, payload, length, mask);
+    return true;
+}
+
+/* The same as an object; NULL with an error. */
+static PyObject *make_frame(uint8_t first, const Piece *pieces, int count, bool masked) {
+    Py_ssize_t length = size_of(pieces, count);
+    PyObject *frame = PyBytes_FromStringAndSize(NULL, frame_size(length, masked));
+    if (frame && !write_frame((uint8_t *)PyBytes_AsString(frame), first, pieces, count, length, masked)) Py_CLEAR(frame);
     return frame;
 }

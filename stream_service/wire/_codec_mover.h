@@ -1,103 +1,6 @@
-/* A poller (`poller.Poller`) that moves what needs no thought: it reads, has audio rewrapped and writes it, connection
- * after connection, and reports only what is left for Python to do. Linux only, as epoll is. */
+/* A poller (`poller.Poller`) that moves what needs no thought; how, `_codec_turn.h` says. Here: whom it watches, and for how
+ * long it waits. Linux only, as epoll is. */
 #pragma once
-#include <sys/epoll.h>
-#include <time.h>
-
-typedef struct Mover {
-    PyObject_HEAD
-    int epoll;
-    PyObject *clock; /* gives the time at which something is heard */
-    bool moving;     /* who wants to be written now is so within this turn */
-    Lane **lanes; /* by file descriptor; NULL where there is none */
-    size_t lanes_room;
-    Lane **waiting; /* to be written; each is there once */
-    size_t waiting_count, waiting_room;
-} Mover;
-
-enum { MOST_EVENTS = 64 };
-
-/* False with an error. */
-static bool lane_wants_writing(Lane *self) {
-    Mover *mover = self->mover;
-    if (mover && mover->moving && self->live) {
-        if (self->waits) return true;
-        if (mover->waiting_count == mover->waiting_room) {
-            size_t room = mover->waiting_room ? mover->waiting_room * 2 : 16;
-            Lane **waiting = PyMem_Realloc(mover->waiting, room * sizeof *waiting);
-            if (waiting == NULL) return PyErr_NoMemory(), false;
-            mover->waiting = waiting, mover->waiting_room = room;
-        }
-        mover->waiting[mover->waiting_count++] = (Lane *)Py_NewRef((PyObject *)self);
-        self->waits = true;
-        return true;
-    }
-    return is_none(self->flush) || have_written(self->flush);
-}
-
-/* --- one turn --- */
-
-static bool report(PyObject *rest, int fd, uint32_t events) {
-    PyObject *pair = Py_BuildValue("(iI)", fd, (unsigned int)events);
-    bool done = pair && PyList_Append(rest, pair) == 0;
-    Py_XDECREF(pair);
-    return done;
-}
-
-/* Read what one peer has sent and pass on the audio; 0, or what Python has to do. */
-static uint32_t move_in(Lane *self, double now) {
-    Decoder *decoder = (Decoder *)Py_NewRef(self->decoder);
-    Py_ssize_t size;
-    uint32_t left = is_none(self->receive) ? read_plain(self, decoder, &size) : read_tls(self, decoder, &size);
-    if (size > 0 && !left) {
-        self->heard_at = now;
-        self->bytes_in += size, self->bytes_left -= size;
-        PyObject *route = Py_XNewRef(self->route);
-        long taken = 0;
-        if (self->bytes_left < 0 || route == NULL) taken = 0;
-        else if (Py_TYPE(route) == uplink_type) taken = uplink_drains((Uplink *)route, decoder, self);
-        else if (Py_TYPE(route) == downlink_type) taken = downlink_drains((Downlink *)route, decoder, self);
-        Py_XDECREF(route);
-        if (taken < 0) left = fails(self);
-        else {
-            self->messages_in += taken, self->messages_left -= (double)taken;
-            left = nothing_left(decoder) && self->bytes_left >= 0 && self->messages_left >= 0 ? 0 : DELIVER;
-        }
-    }
-    Py_DECREF((PyObject *)decoder);
-    return left;
-}
-
-/* Nobody who is written may keep the others from it; who cannot be is Python's. */
-static bool write_those_waiting(Mover *self, PyObject *rest) {
-    bool done = true;
-    for (size_t i = 0; i < self->waiting_count; i++) {
-        Lane *lane = self->waiting[i];
-        lane->waits = false;
-        uint32_t left = write_out(lane);
-        if (left) done = report(rest, lane->fd, left) && done;
-        Py_DECREF((PyObject *)lane);
-    }
-    self->waiting_count = 0;
-    return done;
-}
-
-static Lane *lane_of(const Mover *self, int fd) {
-    return fd >= 0 && (size_t)fd < self->lanes_room ? self->lanes[fd] : NULL;
-}
-
-static bool handle(Mover *self, const struct epoll_event *event, double now, PyObject *rest) {
-    Lane *lane = lane_of(self, event->data.fd);
-    if (lane == NULL || event->events != EPOLLIN || !lane->live || !lane->open || lane->held || lane->backlog ||
-        lane->interest || lane->decoder == NULL || Py_TYPE(lane->decoder) != decoder_type)
-        return report(rest, event->data.fd, event->events);
-    Py_INCREF((PyObject *)lane);
-    uint32_t left = move_in(lane, now);
-    bool done = !left || report(rest, lane->fd, left);
-    Py_DECREF((PyObject *)lane);
-    /* At once and not after all events: the frames of one read leave together, and wait for nobody else's. */
-    return write_those_waiting(self, rest) && done;
-}
 
 /* It is about to be used, and with hundreds of calls it is in no cache any more. */
 static void fetch_soon(const Lane *lane) {
@@ -107,6 +10,8 @@ static void fetch_soon(const Lane *lane) {
     __builtin_prefetch(lane->route);
 }
 
+static PyObject *monotonic; /* time.monotonic, which on Linux is this clock */
+
 static double seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -114,6 +19,7 @@ static double seconds(void) {
 }
 
 static double time_of(PyObject *clock) {
+    if (clock == NULL) return seconds();
     PyObject *now = PyObject_CallNoArgs(clock);
     double seconds = now ? PyFloat_AsDouble(now) : -1;
     Py_XDECREF(now);
@@ -132,7 +38,8 @@ static PyObject *mover_poll(Mover *self, PyObject *args) {
         until = seconds() + patience;
     }
     if (most < 1 || most > MOST_EVENTS) most = MOST_EVENTS;
-    rest = PyList_New(0);
+    rest = self->rest = PyList_New(0);
+    self->thread = PyThread_get_thread_ident();
     while (rest && !PyList_Size(rest)) {
         double left = timeout == Py_None ? 0 : until - seconds();
         /* Rounded up: a turn too many at the end would find nothing to do. */
@@ -147,13 +54,27 @@ static PyObject *mover_poll(Mover *self, PyObject *args) {
         for (int i = 0; i < count && done; i++) {
             const Lane *next = i + 1 < count ? lane_of(self, events[i + 1].data.fd) : NULL;
             if (next) fetch_soon(next);
-            done = handle(self, &events[i], now, rest);
+            done = handle(self, &events[i], now);
         }
         self->moving = false;
         if (!done) return Py_DECREF(rest), NULL;
         if (count == 0 || wait == 0) break;
     }
     return rest;
+}
+
+/* Whose connection somebody should look at the clock for; asked for all of them, over and over. */
+static PyObject *mover_uneasy(Mover *self, PyObject *now) {
+    double time = PyFloat_AsDouble(now);
+    PyObject *found = PyList_New(0);
+    if (time == -1 && PyErr_Occurred()) Py_CLEAR(found);
+    for (size_t fd = 0; found && fd < self->lanes_room; fd++) {
+        if (self->lanes[fd] == NULL || is_at_ease(self->lanes[fd], time)) continue;
+        PyObject *number = PyLong_FromSize_t(fd);
+        if (number == NULL || PyList_Append(found, number)) Py_CLEAR(found);
+        Py_XDECREF(number);
+    }
+    return found;
 }
 
 /* --- who is polled --- */
@@ -227,7 +148,7 @@ static PyObject *mover_new(PyTypeObject *type, PyObject *args, PyObject *named) 
     if (!PyArg_ParseTuple(args, "O", &clock)) return NULL;
     Mover *self = (Mover *)PyType_GenericNew(type, args, NULL);
     if (self == NULL) return NULL;
-    refer(&self->clock, clock);
+    if (clock != monotonic) refer(&self->clock, clock);
     self->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (self->epoll >= 0) return (PyObject *)self;
     PyErr_SetFromErrno(PyExc_OSError);
@@ -240,12 +161,14 @@ static int mover_traverse(Mover *self, visitproc visit, void *arg) {
     Py_VISIT(self->clock);
     for (size_t fd = 0; fd < self->lanes_room; fd++) Py_VISIT(self->lanes[fd]);
     for (size_t i = 0; i < self->waiting_count; i++) Py_VISIT(self->waiting[i]);
+    Py_VISIT(self->batch.to);
     return 0;
 }
 
 static int mover_clear(Mover *self) {
     for (size_t fd = 0; fd < self->lanes_room; fd++) let_lane_go(self, (int)fd);
     while (self->waiting_count) Py_DECREF((PyObject *)self->waiting[--self->waiting_count]);
+    refer((PyObject **)&self->batch.to, NULL);
     return 0;
 }
 
@@ -265,6 +188,7 @@ static PyMethodDef mover_methods[] = {
     {"modify", (PyCFunction)mover_modify, METH_VARARGS, "modify(fd, interest, /)"},
     {"unregister", (PyCFunction)mover_unregister, METH_O, "unregister(fd, /)"},
     {"poll", (PyCFunction)mover_poll, METH_VARARGS, "poll(timeout=None, most=64, /)"},
+    {"uneasy", (PyCFunction)mover_uneasy, METH_O, "uneasy(now, /)"},
     {"close", (PyCFunction)mover_close, METH_NOARGS, "close()"},
     {NULL},
 };

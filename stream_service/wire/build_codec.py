@@ -17,6 +17,8 @@ SOURCE = HERE / "_codec.c"
 TARGET = HERE / "_codec.abi3.so"
 _FLAGS = ("-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-missing-field-initializers",
           "-Wno-cast-function-type")  # fmt: skip
+# For the vendors' TLS; without OpenSSL's headers Python does it.
+_WITH_OPENSSL = ("-DWITH_OPENSSL", "-lssl", "-lcrypto")
 
 
 class CannotBuildError(Exception):
@@ -25,16 +27,24 @@ class CannotBuildError(Exception):
 
 def build(target: Path = TARGET, flags: tuple[str, ...] = ()) -> Path:
     """Compile into `target`, which is replaced only by something that can be imported. Raises CannotBuildError."""
+    try:
+        _build(target, (*flags, *_WITH_OPENSSL))
+    except CannotBuildError:
+        _build(target, flags)
+    return target
+
+
+def _build(target: Path, flags: tuple[str, ...]) -> None:
     linker = shlex.split(str(sysconfig.get_config_var("LDSHARED") or "cc -shared"))
     made = target.with_name(f".{os.getpid()}-{target.name}")
     include = f"-I{sysconfig.get_path('include')}"
     try:
-        _run([*linker, *_FLAGS, *flags, include, "-o", str(made), str(SOURCE)])
+        # Libraries behind what needs them: the linker looks only once.
+        _run([*linker, *_FLAGS, include, "-o", str(made), str(SOURCE), *flags])
         _run([sys.executable, "-c", _IMPORT, str(made)])
         made.replace(target)
     finally:
         made.unlink(missing_ok=True)
-    return target
 
 
 # In a process of its own: a library that is broken may end it.

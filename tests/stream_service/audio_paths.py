@@ -75,7 +75,7 @@ class AudioPath:
         self.pieces: list[int] = []  # of the model's audio: their sizes
         self.ears, self.vendor_ears = Ears(), Ears()
         self.uplink = under_test.Uplink(b"<", b">", False, KEPT, KEPT, self._other)
-        self.downlink = under_test.Downlink(b"[", b"]", b"(", b")", self._passes, self._event)
+        self.downlink = under_test.Downlink(b"[", b"]", b"(", b")", 0, self._passes, self._event)
         self.carrier, self.caller, _ = scene.link(
             name="carrier", limits=carrier_limits, route=self.uplink, ears=self.ears, small_buffers=small_buffers
         )

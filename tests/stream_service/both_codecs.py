@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from stream_service import connection, poller
+from stream_service import connection, poller, tls
 from stream_service.engines.downlink import PythonDownlink
 from stream_service.engines.uplink import PythonUplink
 from stream_service.lane import PythonLane
@@ -41,6 +41,7 @@ class Codec:
     Downlink: Any = PythonDownlink
     Lane: Any = PythonLane
     Mover: Any = None
+    TlsClient: Any = None
 
 
 under_test = Codec()
@@ -68,6 +69,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
         for name in ("Lane", "Decoder", "Outbox"):
             patch.setattr(connection, name, getattr(under_test, name))
         patch.setattr(poller, "Mover", under_test.Mover)
+        patch.setattr(tls, "TlsClient", under_test.TlsClient)
         yield which
 
 
@@ -78,7 +80,8 @@ def compiled_codec() -> Codec:
     except CannotBuildError as error:
         pytest.skip(f"the codec cannot be compiled here: {error}")
     found = {field.name: getattr(module, field.name, None) for field in fields(Codec)}
-    return Codec(**{name: piece for name, piece in found.items() if piece is not None})  # a Mover only on Linux
+    # A Mover there is only on Linux, TLS only with OpenSSL.
+    return Codec(**{name: piece for name, piece in found.items() if piece is not None})
 
 
 @cache

@@ -147,7 +147,7 @@ class Failing:
     """A downlink whose questions are not answered."""
 
     def __init__(self, codec: Codec) -> None:
-        self.downlink = codec.Downlink(b"[", b"]", b"(", b")", self.fail, lambda _: False)
+        self.downlink = codec.Downlink(b"[", b"]", b"(", b")", 0, self.fail, lambda _: False)
 
     def fail(self, *_: object) -> bytes:
         raise LookupError("nobody knows")
@@ -165,7 +165,7 @@ def test_an_error_on_the_way_is_the_lanes(codec: Codec) -> None:
 def test_what_the_model_says_through_masks_is_pythons(codec: Codec) -> None:
     delta = b'{"type":"response.output_audio.delta","response_id":"r","item_id":"i","delta":"AAAA"}'
     asked: list[object] = []
-    downlink = codec.Downlink(b"[", b"]", b"(", b")", lambda *piece: asked.append(piece), lambda _: False)
+    downlink = codec.Downlink(b"[", b"]", b"(", b")", 0, lambda *piece: asked.append(piece), lambda _: False)
     with ShortCut(codec, downlink) as cut:
         assert cut.comes(frames.python_encode(0x81, delta, True) * 2) == [DELIVER]
     assert asked == [(3, "i", "r")] * 2

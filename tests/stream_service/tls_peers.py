@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import ipaddress
 import socket
 import ssl
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from both_codecs import under_test
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,26 +19,36 @@ from pump_peers import GENEROUS, PATIENCE, Ears, Peer, Scene, tcp_pair
 from wsproto.frame_protocol import FrameProtocol
 
 from stream_service.pump import Limits, Link
+from stream_service.tls import TlsSocket
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for localhost, signed by itself, and its key in one file."""
+    return certified(tmp_path_factory.mktemp("tls") / "localhost.pem", "localhost")
+
+
+def certified(path: Path, host: str, valid: tuple[float, float] = (-3600, 3600)) -> Path:
+    """Such a certificate for any host or address, valid between two times (seconds from now)."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.UTC)
+    try:
+        called: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        called = x509.DNSName(host)
+    begins, ends = (now + datetime.timedelta(seconds=seconds) for seconds in valid)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+        .add_extension(x509.SubjectAlternativeName([called]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
     path.write_bytes(
         made.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -70,7 +82,6 @@ class Vendor:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         context.minimum_version = context.maximum_version = version
-        trusting = ssl.create_default_context(cafile=str(certificate))
         accepted: list[ssl.SSLSocket] = []
 
         def accept() -> None:
@@ -80,7 +91,7 @@ class Vendor:
         thread = threading.Thread(target=accept)
         thread.start()
         ours.settimeout(PATIENCE)
-        wrapped = trusting.wrap_socket(ours, server_hostname="localhost")
+        wrapped = trusting(certificate, ours)
         thread.join(PATIENCE)
         # As after websocket-client's handshake: one byte of the record is read, the rest of it lies inside OpenSSL.
         assert wrapped.recv(1) == b"!"
@@ -91,6 +102,15 @@ class Vendor:
             on_message=self.ears.on_message, on_lost=self.ears.on_lost,
         )  # fmt: skip
         scene.peers.append(self.peer)
+
+
+def trusting(certificate: Path, sock: socket.socket, host: str = "localhost") -> socket.socket:
+    """The client's end of TLS, by whichever codec is under test."""
+    if under_test.TlsClient is not None:
+        return TlsSocket(under_test.TlsClient(str(certificate), None), sock, host)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certificate)
+    return context.wrap_socket(sock, server_hostname=host)
 
 
 def in_pieces(sock: socket.socket, size: int) -> socket.socket:

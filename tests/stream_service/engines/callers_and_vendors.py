@@ -53,11 +53,13 @@ def word(text: str) -> bytes:
 
 
 class Caller:
-    """A downlink, who steers it, and where its audio goes."""
+    """A downlink, who steers it, and where its audio goes. With `most_unmarked` it is not asked about each piece."""
 
-    def __init__(self, how: Codec, audio_limit: int = 100_000, control_limit: int = 100_000) -> None:
+    def __init__(
+        self, how: Codec, audio_limit: int = 100_000, control_limit: int = 100_000, most_unmarked: int = 0
+    ) -> None:
         self.outbox = how.Outbox(audio_limit, control_limit)
-        self.downlink = how.Downlink(b"[", b"]", b"(", b")", self._passes, self._other)
+        self.downlink = how.Downlink(b"[", b"]", b"(", b")", most_unmarked, self._passes, self._other)
         self.marks: dict[str, bytes | None] = {}  # by item
         self.asked: list[tuple[int, str, str]] = []
         self.told: list[bytes] = []

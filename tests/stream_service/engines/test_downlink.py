@@ -1,6 +1,7 @@
 """The model's audio on its way to the caller: in Twilio's form, with its marks, and the words that wait together."""
 
 import base64
+from collections.abc import Callable
 
 import pytest
 from both_codecs import codec, under_test
@@ -65,6 +66,64 @@ def test_a_mark_alone_is_written_too() -> None:
     assert caller.flushes == 1
     assert caller.outbox.dropped == 1
     assert caller.heard() == [b"(behind what was dropped)"]
+
+
+def test_pieces_are_told_of_together_until_a_mark_is_due() -> None:
+    caller = Caller(under_test, most_unmarked=400).attach()
+    for number in range(9):
+        if number == 4:
+            caller.marks["i1"] = b"m"
+        caller.downlink(delta(bytes([number]) * 100))
+    told = [size for size, _, _ in caller.asked]
+    assert told == [100, 300, 100, 400]  # asked about the fourth, nobody wanted a mark, so about the fifth as well
+    heard = caller.heard()
+    assert heard[:6] == [*(framed(bytes([number]) * 100) for number in range(5)), b"(m)"]
+    assert heard[-1] == b"(m)"
+
+
+def test_a_mark_has_the_next_pieces_wait_again() -> None:
+    caller = Caller(under_test, most_unmarked=400).attach()
+    caller.marks["i1"] = b"m"
+    for _ in range(8):
+        caller.downlink(delta(bytes(100)))
+    assert [size for size, _, _ in caller.asked] == [100, 400]
+    assert caller.heard().count(b"(m)") == 2
+
+
+def test_what_is_sent_of_one_item_is_told_of_before_the_next_begins() -> None:
+    caller = Caller(under_test, most_unmarked=400).attach()
+    for item in ("i1", "i1", "i2"):
+        caller.downlink(delta(b"one", item=item))
+    caller.downlink(delta(b"three", item="i2", response="r2"))
+    assert caller.asked == [(3, "i1", "r1"), (3, "i1", "r1"), (3, "i2", "r1"), (5, "i2", "r2")]
+
+
+@pytest.mark.parametrize("tell", [lambda caller: caller.downlink.tell(), lambda caller: caller.downlink(b"{}")])
+def test_nothing_is_untold_when_somebody_looks_or_something_else_comes(tell: Callable[[Caller], object]) -> None:
+    caller = Caller(under_test, most_unmarked=400).attach()
+    caller.downlink(delta(b"one"))
+    caller.downlink(delta(b"seven"))
+    assert [size for size, _, _ in caller.asked] == [3]
+    caller.marks["i1"] = b"m"
+    tell(caller)
+    tell(caller)
+    assert [size for size, _, _ in caller.asked] == [3, 5]
+    assert caller.heard() == [framed(b"one"), framed(b"seven"), b"(m)"]
+    caller.downlink(delta(b"two"))  # and the next piece is told of at once
+    assert [size for size, _, _ in caller.asked] == [3, 5, 3]
+
+
+def test_a_response_that_is_silenced_is_so_from_the_next_piece_on() -> None:
+    caller = Caller(under_test, most_unmarked=400).attach()
+    caller.downlink(delta(b"one"))
+    caller.marks["i1"] = None
+    caller.downlink(delta(b"two"))  # nobody was asked
+    caller.downlink.tell()
+    caller.downlink(delta(b"three"))
+    caller.downlink(delta(b"four"))
+    assert caller.heard() == [framed(b"one"), framed(b"two")]
+    caller.downlink(delta(b"other", item="i2", response="r2"))
+    assert caller.heard() == [framed(b"other")]
 
 
 def test_a_carrier_that_takes_no_more_is_asked_for_nothing() -> None:
@@ -151,7 +210,7 @@ def test_who_steers_may_fail() -> None:
     def fail(*_: object) -> bytes:
         raise KeyError("i1")
 
-    downlink = under_test.Downlink(b"[", b"]", b"(", b")", fail, fail)
+    downlink = under_test.Downlink(b"[", b"]", b"(", b")", 0, fail, fail)
     downlink.attach(caller.outbox, False, lambda: None)
     for message in (delta(b"one"), b"other"):
         with pytest.raises(KeyError):

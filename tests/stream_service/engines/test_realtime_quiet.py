@@ -195,6 +195,15 @@ def test_words_between_the_sounds_mark_nothing(scene: Scene) -> None:
     assert scene.carrier.kinds() == ["media"] * 3
 
 
+def test_a_mark_is_not_the_last_while_audio_is_on_its_way_that_nobody_was_told_of(scene: Scene) -> None:
+    scene.sound(milliseconds=MARK_EVERY_MS)
+    scene.sound(milliseconds=100)
+    (mark,) = scene.carrier.marks()
+    assert scene.mark_returns(mark)  # taken: there is more to be heard
+    scene.comes("response.output_audio.done", response_id="r1", item_id="i1")
+    assert not scene.mark_returns(scene.carrier.marks()[-1])  # told: everything has been
+
+
 def test_only_the_last_mark_is_told(scene: Scene) -> None:
     for _ in range(3):
         scene.sound(milliseconds=MARK_EVERY_MS)

@@ -180,21 +180,22 @@ pieces = st.one_of(
 said_steps = st.lists(
     st.one_of(
         st.tuples(st.just("come"), st.lists(pieces, max_size=6)),
-        st.tuples(st.sampled_from(["gather", "let go", "let all go", "discard", "write"]), st.just([])),
+        st.tuples(st.sampled_from(["gather", "let go", "let all go", "discard", "write", "tell"]), st.just([])),
     ),
     max_size=12,
 )
 
 
-@given(said_steps, st.integers(30, 1000), st.integers(0, 60))
-@example([("come", [word("w"), delta(b"one"), b"\xff", delta(b"two")])], 1000, 60)
+@given(said_steps, st.integers(30, 1000), st.integers(0, 60), st.sampled_from([0, 40]))
+@example([("come", [word("w"), delta(b"one"), b"\xff", delta(b"two")])], 1000, 60, 0)
 @settings(max_examples=300, deadline=None)
 def test_taking_what_the_model_says_straight_from_the_socket_is_the_same(
-    script: list[tuple[str, list[bytes]]], audio_limit: int, control_limit: int
+    script: list[tuple[str, list[bytes]]], audio_limit: int, control_limit: int, most_unmarked: int
 ) -> None:
     """The compiled downlink on a mover, and the one in Python asked message by message."""
     compiled = compiled_codec()
-    ours, theirs = (Caller(how, audio_limit, control_limit).attach() for how in (Codec(), compiled))
+    limits = audio_limit, control_limit, most_unmarked
+    ours, theirs = (Caller(how, *limits).attach() for how in (Codec(), compiled))
     for caller in (ours, theirs):
         caller.marks.update(dropped=None, marked=b"m")
     with ShortCut(compiled, theirs.downlink, masked=False) as cut:
@@ -215,6 +216,9 @@ def test_taking_what_the_model_says_straight_from_the_socket_is_the_same(
                 case "let all go":
                     ours.downlink.let_go(None)
                     theirs.downlink.let_go(None)
+                case "tell":
+                    ours.downlink.tell()
+                    theirs.downlink.tell()
                 case "discard":
                     assert ours.outbox.discard_audio() == theirs.outbox.discard_audio()
                 case _:

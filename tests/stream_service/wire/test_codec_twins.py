@@ -156,7 +156,7 @@ def taken_down(codec: Codec, message: bytes) -> tuple[bool, list[tuple[int, str,
         said.append((size, item, response))
         return b""
 
-    downlink = codec.Downlink(b"<", b">", b"", b"", passes, lambda _: False)
+    downlink = codec.Downlink(b"<", b">", b"", b"", 0, passes, lambda _: False)
     outbox = codec.Outbox(10_000, 10_000)
     downlink.attach(outbox, False, bool)
     return downlink(message), said, outbox.take(10_000)
@@ -196,7 +196,7 @@ def test_no_bytes_are_too_odd_to_be_looked_at(codec: Codec, message: bytes) -> N
 def test_wrong_arguments_are_type_errors(codec: Codec) -> None:
     decoder, outbox = codec.Decoder(True, 10), codec.Outbox(10, 10)
     uplink = codec.Uplink(b"", b"", True, 10, 10)
-    downlink = codec.Downlink(b"", b"", b"", b"", lambda *_: b"", bool)
+    downlink = codec.Downlink(b"", b"", b"", b"", 0, lambda *_: b"", bool)
     lane = codec.Lane(0, decoder, outbox, print)
     wrong: list[Callable[[], object]] = [
         lambda: codec.encode(0x81, "text", False),  # type: ignore[arg-type]  # on purpose
@@ -211,7 +211,7 @@ def test_wrong_arguments_are_type_errors(codec: Codec) -> None:
         lambda: uplink.need_from("1"),
         lambda: codec.Decoder(True),
         lambda: codec.Outbox(1),
-        lambda: codec.Downlink(b"", b"", b"", "text", print, print),
+        lambda: codec.Downlink(b"", b"", b"", "text", 0, print, print),
         lambda: downlink("text"),
         lambda: downlink.attach(PYTHON.Outbox(1, 1), False, print),
         lambda: downlink.gather(()),
@@ -251,7 +251,7 @@ def test_nothing_is_kept_that_nobody_needs(codec: Codec) -> None:
             uplink(media)
             uplink(b"other")
         uplink.settled(300)
-        downlink = codec.Downlink(b"p", b"", b"m", b"", lambda *_: keeper and b"mark", lambda _: bool(keeper))
+        downlink = codec.Downlink(b"p", b"", b"m", b"", 0, lambda *_: keeper and b"mark", lambda _: bool(keeper))
         keeper.append(downlink)
         downlink.attach(outbox, False, lambda: keeper.append(outbox))
         for gathered in ([words], [downlink]):
@@ -293,7 +293,7 @@ def test_no_circle_of_lanes_and_routes_and_movers_is_kept(codec: Codec) -> None:
     def scene() -> None:
         call = Call()
         uplink = codec.Uplink(b"p", b"", True, 800, 800, call.other)
-        downlink = codec.Downlink(b"p", b"", b"m", b"", call.passes, call.other)
+        downlink = codec.Downlink(b"p", b"", b"m", b"", 0, call.passes, call.other)
         pairs = [socket.socketpair(), socket.socketpair()]
         mover = codec.Mover(call.now)
         lanes = []
