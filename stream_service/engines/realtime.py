@@ -48,6 +48,7 @@ from stream_service.tools import offered
 from stream_service.transcript import Transcript
 from stream_service.wire import realtime as wire
 from stream_service.wire import twilio_media
+from stream_service.wire.frames import Text
 from stream_service.wire.realtime_words import decode_words, is_words
 
 log = logging.getLogger(__name__)
@@ -155,7 +156,8 @@ class RealtimeEngine(VendorSession):
         if wire.is_speech_started(message):
             self._fall_silent()
         self._mark_the_end()
-        return False
+        self._post(FromVendor(self._epoch, Text(message)))
+        return True
 
     def _mark_the_end(self) -> None:
         """Something else has come, so that was all of the audio for now."""

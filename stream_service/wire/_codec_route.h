@@ -79,3 +79,18 @@ static Py_ssize_t whole_text(const Decoder *decoder, uint8_t *room, Piece *text)
     *text = (Piece){(const char *)payload, length};
     return start + length;
 }
+
+/* A route that is all Python's, asked message by message; how many it took, -1 with an error. */
+static long python_drains(PyObject *route, Decoder *decoder, Lane *lane) {
+    long count = 0;
+    Piece text;
+    Py_ssize_t next;
+    while (goes_on(lane, route) && (next = whole_text(decoder, unmasking_room(lane), &text))) {
+        int taken = ask(route, text, lane);
+        if (taken < 0) return -1;
+        if (!taken) break;
+        decoder->position = next;
+        count++;
+    }
+    return count;
+}
