@@ -62,6 +62,10 @@ class VoicedSession(VoicedResponses):
     def patient(self) -> bool:
         return True  # the ends of speech and of playback are told, and everything else is known before
 
+    def is_attentive(self, now: float) -> bool:  # noqa: ARG002  # it does not depend on the time
+        # What is to be said waits for a response's end; who talks over what has been asked for is to be noticed.
+        return bool(self._wanted or self._after_last_word) or self._active == REQUESTED
+
     def _react(self, event: Event, now: float) -> list[Command]:
         match event:
             case EngineReady(resumed):

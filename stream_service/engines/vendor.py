@@ -25,6 +25,7 @@ from stream_service.engines.port import (
 )
 from stream_service.handshake import take_over_opened
 from stream_service.pump import Link, Pump, PumpStoppedError
+from stream_service.wire.frames import Binary, Text
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +46,24 @@ class VendorConnection:
     """Connections to one vendor, one after the other. `epoch` counts them. Used on the call's thread only."""
 
     def __init__(
-        self, *, service: str, url: str, headers: Callable[[], list[str]], pump: Pump, pool: Executor, post: Post
+        self,
+        *,
+        service: str,
+        url: str,
+        headers: Callable[[], list[str]],
+        pump: Pump,
+        pool: Executor,
+        post: Post,
+        on_message: Callable[[int, Text | Binary], None],
     ) -> None:
+        """`on_message` is called on the pump's thread, with the connection's epoch; all other news is posted."""
         self._service = service
         self._url = url
         self._headers = headers
         self._pump = pump
         self._pool = pool
         self._post = post
+        self._on_message = on_message
         self.epoch = 0
         self.link: Link | None = None
         self._tries = 0
@@ -125,7 +136,7 @@ class VendorConnection:
                 name=self._service,
                 server=False,
                 limits=VENDOR_LIMITS,
-                on_message=lambda message: self._post(FromVendor(epoch, message)),
+                on_message=lambda message: self._on_message(epoch, message),
                 on_lost=lambda lost: self._post(FromVendor(epoch, lost)),
                 held=True,  # until its engine has it in hand
             )

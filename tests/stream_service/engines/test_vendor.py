@@ -102,7 +102,15 @@ def connect(pump: Pump, pool: ThreadPoolExecutor) -> Iterator[Connect]:
     def connect_to(url: str) -> FromVendor:
         news: queue.Queue[FromVendor] = queue.Queue()
         opened.append(
-            VendorConnection(service="vendor", url=url, headers=list, pump=pump, pool=pool, post=news.put)  # type: ignore[arg-type]  # a connection posts nothing else
+            VendorConnection(
+                service="vendor",
+                url=url,
+                headers=list,
+                pump=pump,
+                pool=pool,
+                post=news.put,  # type: ignore[arg-type]  # a connection posts nothing else
+                on_message=lambda epoch, message: news.put(FromVendor(epoch, message)),
+            )
         )
         opened[-1].open(0.0)
         return news.get(timeout=PATIENCE)
