@@ -162,8 +162,8 @@ class SpokenSession(SpokenGuesses):
         if self._ending or (self._talks_over(now) and (is_backchannel(text) or self._is_echo(text, now))):
             return []
         commands = self._interrupt(now, listen=False)
-        turn = self.transcript.add("caller", text, now, heard=text)
-        turn = self.transcript.stamp(turn.n, speech_end=speech_end, transcript=now)
+        stages = {"speech_end": speech_end, "transcript": now}
+        turn = self.transcript.add("caller", text, now, stages=stages, heard=text)
         self._speech_end = speech_end
         commands += [KeepTurn(turn), Note("caller said", {"turn": turn.n, "latencyMs": _ms(now - speech_end)})]
         if self._answer:  # what was heard of the turn before is being found out
