@@ -20,10 +20,11 @@ from stream_service.engines.amivoice import AmivoiceEngine
 from stream_service.engines.chat import Chat
 from stream_service.engines.port import Engine
 from stream_service.engines.realtime import RealtimeEngine
+from stream_service.inbox import Inbox, InboxItem
 from stream_service.limits import Limits, Lost
 from stream_service.playout import Playout
 from stream_service.pump import Link, PumpStoppedError
-from stream_service.relay import Inbox, Relay
+from stream_service.relay import Relay
 from stream_service.services import Services, epoch, wall_clock
 from stream_service.session import CallSession
 from stream_service.spoken_session import SpokenSession
@@ -105,19 +106,27 @@ class _Reception:
     def wait_for_start(self) -> StreamStarted:
         deadline = time.monotonic() + START_SECONDS
         while (left := deadline - time.monotonic()) > 0:
-            match self._inbox.take(left):
-                case Text(data):
-                    try:
-                        event = twilio_media.decode(data)
-                    except RemoteError as error:
-                        raise RefusedError("an unreadable message before start") from error
-                    if isinstance(event, StreamStarted):
-                        return event
-                case Lost(reason=reason):
-                    raise RefusedError(f"gone before start: {reason}")
-                case Binary():
-                    raise RefusedError("a binary message before start")
+            self._inbox.wait(left)
+            for _, item in self._inbox.taken():
+                if started := _read(item):
+                    return started
         raise RefusedError("no start in time")
+
+
+def _read(item: InboxItem) -> StreamStarted | None:
+    """What came before `start`, or it; None for what may come before it."""
+    match item:
+        case Text(data):
+            try:
+                event = twilio_media.decode(data)
+            except RemoteError as error:
+                raise RefusedError("an unreadable message before start") from error
+            return event if isinstance(event, StreamStarted) else None
+        case Lost(reason=reason):
+            raise RefusedError(f"gone before start: {reason}")
+        case Binary():
+            raise RefusedError("a binary message before start")
+    return None
 
 
 def _admit(started: StreamStarted, carrier: Link, inbox: Inbox, services: Services) -> Relay:

@@ -4,13 +4,9 @@ Nothing here blocks for long: audio is the pump's, and whatever waits for a vend
 and comes back as an event.
 """
 
-import contextlib
 import logging
-import queue
-import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
 from callbot import logs
@@ -34,7 +30,17 @@ from stream_service.commands import (
     Speak,
 )
 from stream_service.engines.port import Engine, FromVendor
-from stream_service.events import CarrierLost, Drain, Event, HeardSoFar, StoreHealth, Tick, ToolCall, ToolResult
+from stream_service.events import (
+    CarrierLost,
+    Drain,
+    Event,
+    HeardSoFar,
+    StoreHealth,
+    Tick,
+    ToolCall,
+    ToolResult,
+)
+from stream_service.inbox import Inbox, InboxItem, is_urgent, patience
 from stream_service.limits import Lost
 from stream_service.pump import Link
 from stream_service.record import CallRecord
@@ -46,56 +52,8 @@ from stream_service.wire.frames import Binary, Text
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.2
-# Waking its thread is what a call that only passes audio costs most. Whatever has a deadline says so; this is for the
-# rest: a session that has lived long enough, a sign of life for `/call-flow`, words that were not worth waking for.
-CALM_TICK_SECONDS = 5.0
-INBOX_LIMIT = 5_000  # events; a call that is so far behind is lost
 NEXT_STEP_SECONDS = 1.0  # for the next step to be in the store before the stream is closed
 GOING_AWAY = 1001
-
-InboxItem = FromVendor | Event | Text | Binary | Lost
-
-
-class Inbox:
-    """Everything that happens to a call, in order. Any thread may put; only the call's own takes."""
-
-    def __init__(self) -> None:
-        self._items: deque[InboxItem] = deque()
-        self._waiting = False
-        self._wake = threading.Lock()  # held, except to end a wait
-        self._wake.acquire()
-
-    def put(self, item: InboxItem) -> None:
-        """Raises queue.Full when the call is too far behind; on the pump's thread that ends its link."""
-        if len(self._items) >= INBOX_LIMIT:
-            raise queue.Full
-        self._items.append(item)
-        if self._waiting and not (isinstance(item, FromVendor) and not item.urgent):
-            self._waiting = False
-            with contextlib.suppress(RuntimeError):  # somebody else has ended this wait
-                self._wake.release()
-
-    def take(self, timeout: float) -> InboxItem | None:
-        """The next item; None when `timeout` seconds pass without one, and sometimes before."""
-        if not self._items:
-            self._waiting = True
-            if not self._items:  # what was put before this line woke nobody
-                self._wake.acquire(timeout=timeout)
-            self._waiting = False
-        return self._items.popleft() if self._items else None
-
-
-def patience(session: CallSession, calm: bool, now: float) -> float:
-    """How many seconds to wait for something to happen, before time itself is what happened.
-
-    `calm`: nobody else but the session has anything due soon.
-    """
-    longest = CALM_TICK_SECONDS if calm and session.patient else TICK_SECONDS
-    if session.due_at is None:
-        return longest
-    left = session.due_at - now
-    return min(left, longest) if left > 0 else TICK_SECONDS  # what could not be done when it was due can wait
 
 
 class Relay:
@@ -163,21 +121,33 @@ class Relay:
         self._note(self._log.usage(model, seconds, reads_aloud=aloud))
 
     def _step(self) -> None:
-        calm = self._engine.settled and not self._tools
-        item = self._inbox.take(patience(self._session, calm, self._clock()))
+        """Wait, then see to all that has come, and at last to the time.
+
+        What was not worth waking for is told to the session with the time at which it came, so that deadlines and what
+        is measured are as if it had been told at once.
+        """
+        calm, now = self._engine.settled and not self._tools, self._clock()
+        self._inbox.wait(patience(self._session, calm, now), self._session.is_attentive(now))
         now = self._clock()
-        events = [*self._events(item, now), *self._engine.tick(now), *self._overdue_tools(now), *self._store_health()]
-        for event in events:
-            for command in self._session.handle(event, now):
-                self._perform(command, now)
+        for came_at, item in self._inbox.taken():
+            waited = not is_urgent(item)
+            at = came_at if waited else now
+            for event in self._events(item, at):
+                self._do(self._session.handle(event, at, waited=waited), now)
+            if self._session.finished:
+                return
+        for event in (*self._engine.tick(now), *self._overdue_tools(now), *self._store_health(), Tick()):
+            self._do(self._session.handle(event, now), now)
         self._record.alive(now)
 
-    def _events(self, item: InboxItem | None, now: float) -> list[Event]:
+    def _do(self, commands: Iterable[Command], now: float) -> None:
+        for command in commands:
+            self._perform(command, now)
+
+    def _events(self, item: InboxItem, at: float) -> Sequence[Event]:
         match item:
-            case None:
-                return [Tick()]
             case FromVendor():
-                return list(self._engine.receive(item, now))
+                return self._engine.receive(item, at)
             case Text(data):
                 return self._from_carrier(data)
             case Binary():

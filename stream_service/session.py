@@ -36,16 +36,19 @@ class CallSession(ABC):
         self._moves_at = now + STREAM_SECONDS
         self._ending = ""
 
-    def handle(self, event: Event, now: float) -> list[Command]:
-        """What to do about `event`. After a Finish or HandOver nothing more comes."""
+    def handle(self, event: Event, now: float, *, waited: bool = False) -> list[Command]:
+        """What to do about `event`, and about the time. After a Finish or HandOver nothing more comes.
+
+        `waited`: it came at `now`, but something else has happened since: the time is minded with that.
+        """
         if self.finished:
             return []
-        commands = self._decide(event, now)
+        commands = self._decide(event, now, waited)
         if commands:
-            self.finished = any(isinstance(command, Finish | HandOver) for command in commands)
+            self.finished = _is_over(commands)
         return commands
 
-    def _decide(self, event: Event, now: float) -> list[Command]:
+    def _decide(self, event: Event, now: float, waited: bool) -> list[Command]:
         match event:
             case StreamStopped() | CallGone():
                 return [*self._settle(now), Finish(self._ending or CALL_OVER)]
@@ -55,7 +58,7 @@ class CallSession(ABC):
             case Drain():
                 return self._move_on(now)
         commands = self._react(event, now)
-        if not commands or not any(isinstance(command, Finish | HandOver) for command in commands):
+        if not waited and not _is_over(commands):
             commands += self._mind_the_time(now)
         return commands
 
@@ -74,6 +77,10 @@ class CallSession(ABC):
     @property
     def patient(self) -> bool:
         """Whether the Tick that `due_at` asks for is enough."""
+        return False
+
+    def is_attentive(self, now: float) -> bool:  # noqa: ARG002  # mostly it does not depend on the time
+        """Whether what is not urgent (`engines.port.FromVendor`) is wanted at once too, until something happens."""
         return False
 
     @property
@@ -123,3 +130,7 @@ class CallSession(ABC):
     @abstractmethod
     def _end(self, reason: str, goodbye: str, now: float) -> list[Command]:
         """End the call: `goodbye` is spoken to its end first."""
+
+
+def _is_over(commands: list[Command]) -> bool:
+    return bool(commands) and isinstance(commands[-1], Finish | HandOver)

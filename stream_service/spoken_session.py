@@ -34,6 +34,7 @@ RESULT_SECONDS = 4.0  # more for the recogniser, once the wait for it has been b
 HEARD_SECONDS = 0.4  # how long to wait for what was heard, before the clock's estimate is taken
 UNCLEAR_SECONDS = 0.4  # a shorter sound that could not be made out was a cough
 FIRST_SOUND_CHARACTERS = 1  # of an interim result: は may be going to be はい
+LISTEN_SECONDS = 3.1  # the functions are told that the caller speaks every 3 s (`CallRecord.caller_active`)
 CLOSE_ECHO_CHARACTERS = 4  # a shorter text that stands in the bot's own words may still be the caller's
 
 
@@ -43,9 +44,22 @@ class SpokenSession(SpokenGuesses):
     def __init__(self, call: Call, agent: Agent, transcript: Transcript, now: float, wall: datetime) -> None:
         super().__init__(call, agent, transcript, now, wall)
         self._utterances = 0  # the caller's, begun and neither understood nor given up yet
+        self._listened_at = now
         self._result_due: float | None = None  # by when the recogniser should have understood the caller
         self._result_late = False
         self._leaving_by: float | None = None  # the call is over; by when the stream is left behind
+
+    @property
+    def due_at(self) -> float | None:
+        due = super().due_at
+        if not self._utterances:
+            return due
+        # A caller who goes on speaking, but says no other words as yet, wakes nobody: somebody has to look.
+        listens_at = self._listened_at + LISTEN_SECONDS
+        return listens_at if due is None else min(due, listens_at)
+
+    def is_attentive(self, now: float) -> bool:
+        return self._talks_over(now)
 
     @property
     def patient(self) -> bool:
@@ -54,7 +68,7 @@ class SpokenSession(SpokenGuesses):
         waits = (self._goodbye_since, self._chat_waits, self._result_due, self._leaving_by)
         return all(wait is None for wait in waits)
 
-    def _decide(self, event: Event, now: float) -> list[Command]:
+    def _decide(self, event: Event, now: float, waited: bool) -> list[Command]:
         if self._leaving_by is not None:  # nothing else matters now, not even that Twilio closes the socket
             match event:
                 case HeardSoFar(turn, sentences, since) if self._answer and self._answer.n == turn:
@@ -64,7 +78,7 @@ class SpokenSession(SpokenGuesses):
             # Whether the last words were heard to their end is not the clock's to say: `/call-flow` knows.
             self._leaving_by = now + LEAVING_SECONDS
             return [*self._drop_guess(), AskHeard(self._answer.n)]
-        return super()._decide(event, now)
+        return super()._decide(event, now, waited)
 
     def _leave(self, now: float, sentences: int = 0, since: float = 0.0) -> list[Command]:
         """The call is over, and what can be known of its last words is known."""
@@ -148,8 +162,8 @@ class SpokenSession(SpokenGuesses):
         if self._ending or (self._talks_over(now) and (is_backchannel(text) or self._is_echo(text, now))):
             return []
         commands = self._interrupt(now, listen=False)
-        turn = self.transcript.add("caller", text, now, heard=text)
-        turn = self.transcript.stamp(turn.n, speech_end=speech_end, transcript=now)
+        stages = {"speech_end": speech_end, "transcript": now}
+        turn = self.transcript.add("caller", text, now, stages=stages, heard=text)
         self._speech_end = speech_end
         commands += [KeepTurn(turn), Note("caller said", {"turn": turn.n, "latencyMs": _ms(now - speech_end)})]
         if self._answer:  # what was heard of the turn before is being found out
@@ -194,6 +208,7 @@ class SpokenSession(SpokenGuesses):
     # --- time ---
 
     def _mind_the_time(self, now: float) -> list[Command]:
+        self._listened_at = now
         if self._chat_waits is not None and now >= self._chat_waits:
             return self._think_if_waiting(now)
         if self._result_due is not None and now >= self._result_due:

@@ -11,6 +11,7 @@ from typing import Any
 from callbot.calls import EngineName, Role, Turn
 
 MEMORY_TURNS = 40  # told to a model; a call of 15 minutes stays well below
+_NONE: Mapping[str, float] = {}
 
 
 class Transcript:
@@ -33,7 +34,8 @@ class Transcript:
     def last(self) -> Turn | None:
         return self._turns[max(self._turns)] if self._turns else None
 
-    def add(self, role: Role, text: str, now: float, **fields: Any) -> Turn:
+    def add(self, role: Role, text: str, now: float, *, stages: Mapping[str, float] = _NONE, **fields: Any) -> Turn:
+        """A new turn; `stages` as in `change`."""
         turn = Turn(
             n=self._next,
             role=role,
@@ -41,20 +43,27 @@ class Transcript:
             engine=self._engine,
             generation=self._generation,
             at=datetime.fromtimestamp(self._epoch + now, UTC),
+            timings=self._timings(stages),
             **fields,
         )
         self._turns[turn.n] = turn
         self._next += 1
         return turn
 
-    def change(self, n: int, **fields: Any) -> Turn:
-        self._turns[n] = replace(self._turns[n], **fields)
-        return self._turns[n]
+    def change(self, n: int, *, stages: Mapping[str, float] = _NONE, **fields: Any) -> Turn:
+        """Another version of this turn. `stages` are when stages of it happened, as in `stamp`."""
+        turn = self._turns[n]
+        if stages:
+            fields["timings"] = {**self._timings(stages), **turn.timings}
+        self._turns[n] = turn = replace(turn, **fields)
+        return turn
 
     def stamp(self, n: int, **stages: float) -> Turn:
         """Note when stages of this turn happened (monotonic times); the first time counts."""
-        timings = {name: round(self._epoch + at, 3) for name, at in stages.items()}
-        return self.change(n, timings={**timings, **self._turns[n].timings})
+        return self.change(n, stages=stages)
+
+    def _timings(self, stages: Mapping[str, float]) -> dict[str, float]:
+        return {name: round(self._epoch + at, 3) for name, at in stages.items()}
 
     def remembered(self) -> list[tuple[Role, str]]:
         """What both sides know was said, oldest first."""

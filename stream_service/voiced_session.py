@@ -62,6 +62,10 @@ class VoicedSession(VoicedResponses):
     def patient(self) -> bool:
         return True  # the ends of speech and of playback are told, and everything else is known before
 
+    def is_attentive(self, now: float) -> bool:  # noqa: ARG002  # it does not depend on the time
+        # What is to be said waits for a response's end; who talks over what has been asked for is to be noticed.
+        return bool(self._wanted or self._after_last_word) or self._active == REQUESTED
+
     def _react(self, event: Event, now: float) -> list[Command]:
         match event:
             case EngineReady(resumed):
@@ -141,8 +145,7 @@ class VoicedSession(VoicedResponses):
             return []
         self._speaking, self._speech_end = False, speech_end
         self._sound_due, self._quiet_since = speech_end + FIRST_SOUND_SECONDS, now
-        turn = self.transcript.add("caller", "", now)
-        self.transcript.stamp(turn.n, speech_end=speech_end)
+        turn = self.transcript.add("caller", "", now, stages={"speech_end": speech_end})
         self._caller_turns[item] = self._question = turn.n
         return []
 
@@ -150,8 +153,7 @@ class VoicedSession(VoicedResponses):
         n = self._caller_turns.pop(item, None)
         if n is None or not text:
             return []
-        self.transcript.stamp(n, transcript=now)
-        caller = self.transcript.change(n, text=text, heard=text)
+        caller = self.transcript.change(n, stages={"transcript": now}, text=text, heard=text)
         question, answer = self._exchange
         if n != question:
             return [KeepTurn(caller)]
@@ -171,12 +173,13 @@ class VoicedSession(VoicedResponses):
     # --- the bot ---
 
     def _first_sound(self, item: str, now: float) -> list[Command]:
-        turn = self.transcript.add("agent", self._words_of.pop(item, ""), now, tool_calls=tuple(self._tool_calls))
+        # The first sound was handed to the carrier as it came.
+        stages = {"first_token": self._began.get(item, now), "first_words_out": now, "delivered": now}
+        words, tool_calls = self._words_of.pop(item, ""), tuple(self._tool_calls)
+        turn = self.transcript.add("agent", words, now, stages=stages, tool_calls=tool_calls)
         self._agent_turns[item] = turn.n
         self._last_turn = turn.n
         self._tool_calls.clear()
-        # The first sound was handed to the carrier as it came.
-        self.transcript.stamp(turn.n, first_token=self._began.get(item, now), first_words_out=now, delivered=now)
         self._began.clear()
         note: list[Command] = []
         if not self._spoke and self._speech_end is not None:
@@ -257,10 +260,11 @@ class VoicedSession(VoicedResponses):
     def _finish_heard(self, now: float) -> list[Command]:
         """Everything has been played: the open turns were heard whole."""
         done = [n for n in self._agent_turns.values() if self.transcript[n].text]
+        if not done:
+            return []
         self._agent_turns = {item: n for item, n in self._agent_turns.items() if n not in done}
-        for n in done:
-            self.transcript.stamp(n, heard=now)
-        return [KeepTurn(self.transcript.change(n, heard=self.transcript[n].text)) for n in done]
+        whole = ((n, self.transcript[n].text) for n in done)
+        return [KeepTurn(self.transcript.change(n, stages={"heard": now}, heard=text)) for n, text in whole]
 
     def _settle(self, now: float, goes_on: bool = False) -> Sequence[Command]:  # noqa: ARG002  # cut here either way
         cut = [self.transcript.change(n, heard=self._heard(item, n, now)) for item, n in self._agent_turns.items()]

@@ -37,6 +37,7 @@ _NUMBER = re.compile(
     r"|(?<![\w.-])(?P<local>0[0-9]{1,4}-[0-9]{1,4}-[0-9]{3,4}|0[0-9]{9,10})(?![\w-])"  # as written in Japan
 )
 _KNOWN = frozenset({"callSid", "event"}.union(EVENTS, *EVENTS.values()))  # ours, with nothing private in them
+_AS_THEY_ARE = frozenset({int, bool, type(None)})
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 _secrets: tuple[str, ...] = ()  # replaced whole, since any thread may be logging
@@ -102,7 +103,7 @@ class JsonFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        shown = _Guard(numbers=record.levelno < logging.INFO).shown
+        shown = _WITH_NUMBERS.shown if record.levelno < logging.INFO else _WITHOUT_NUMBERS.shown
         line: dict[str, Any] = {
             "severity": record.levelname,
             "message": shown(_message(record)),
@@ -138,6 +139,8 @@ class _Guard:
     def shown(self, value: Any, limit: int = _TEXT_LIMIT) -> Any:
         if type(value) is str:
             return self._text(value, limit)
+        if type(value) in _AS_THEY_ARE:
+            return value
         match value:
             case None | bool() | int():
                 return value
@@ -158,6 +161,9 @@ class _Guard:
         if not self._numbers:
             text = _NUMBER.sub(_mask, text)
         return text if len(text) <= limit else text[:limit] + "…"
+
+
+_WITH_NUMBERS, _WITHOUT_NUMBERS = _Guard(numbers=True), _Guard(numbers=False)
 
 
 def _mask(match: re.Match[str]) -> str:

@@ -17,7 +17,7 @@ from callbot.settings import Settings
 from stream_service.commands import CancelChat, Command, GetReady, StartChat
 from stream_service.engines.chat import Chat
 from stream_service.engines.journal import BYTES_PER_MS, MOST_BYTES, PRE_ROLL_BYTES
-from stream_service.engines.port import Post
+from stream_service.engines.port import FromVendor, Post
 from stream_service.engines.uplink import Uplink
 from stream_service.engines.vendor_session import VendorSession
 from stream_service.events import (
@@ -30,6 +30,7 @@ from stream_service.events import (
 )
 from stream_service.pump import Link, Pump
 from stream_service.wire import amivoice as wire
+from stream_service.wire.frames import Text
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class AmivoiceEngine(VendorSession):
         self._chat = chat
         self._post = post
         self._recognised = 0  # bytes of speech; AmiVoice bills nothing else
+        self._last_message = b""  # on the pump's thread
+        self._again_waits = False  # it came once more, and the call's thread has not come to know of that
         self._utterances: deque[_Utterance] = deque()  # begun, and not answered by a result yet
 
     def start(self) -> None:
@@ -91,6 +94,15 @@ class AmivoiceEngine(VendorSession):
         self._vendor.close()
 
     # --- the recogniser's session ---
+
+    def _comes(self, epoch: int, text: bytes) -> None:
+        """The same words once more, while the caller pauses or is being worked out, are hardly news: one will do."""
+        if text != self._last_message or not text.startswith(wire.INTERIM):
+            self._last_message, self._again_waits = text, False
+            self._post(FromVendor(epoch, Text(text)))
+        elif not self._again_waits:
+            self._again_waits = True
+            self._post(FromVendor(epoch, Text(text), urgent=False))
 
     def _understand(self, packet: wire.Packet, now: float) -> Sequence[Event]:
         match packet:
@@ -133,6 +145,11 @@ class AmivoiceEngine(VendorSession):
     def _begin(self, link: Link) -> None:
         link.release()
         link.send_text(self._start_command)
+
+    def receive(self, news: FromVendor, now: float) -> Sequence[Event]:
+        if not news.urgent:
+            self._again_waits = False
+        return super().receive(news, now)
 
     def _read(self, payload: bytes, now: float) -> Sequence[Event]:
         packet = wire.decode(payload.decode("utf-8", "replace"))

@@ -57,7 +57,8 @@ class Several:
 class FromVendor:
     """Something of the vendor's, for the engine; `epoch` counts its connections, so that old news is known as such.
 
-    What is not `urgent` keeps its place among the rest, but the call's thread need not be woken for it.
+    What is not `urgent` keeps its place among the rest, but the call's thread need not be woken for it, unless the
+    session is attentive. It must not set a deadline; it may take one away, as it is found before the time counts.
     """
 
     epoch: int

@@ -112,6 +112,7 @@ class RealtimeEngine(VendorSession):
         self._heard_of_it = False  # the newest event but words was some of its audio
         self._polite = True  # the bot falls silent when the caller speaks
         self._over_bot: deque[bool] = deque(maxlen=16)  # for each time the caller began to speak: over the bot?
+        self._responding = False  # a response is being made, for all that is known on the pump's thread
         self._dropped: set[str] = set()  # responses of which no more is to be heard
         self._renew_at: float | None = None
 
@@ -156,7 +157,7 @@ class RealtimeEngine(VendorSession):
         if wire.is_speech_started(message):
             self._fall_silent()
         self._mark_the_end()
-        self._post(FromVendor(self._epoch, Text(message)))
+        self._comes(self._epoch, message)
         return True
 
     def _mark_the_end(self) -> None:
@@ -184,6 +185,33 @@ class RealtimeEngine(VendorSession):
             cut = self._playout.clear(now)
         for item, heard_ms in cut:
             self._send(wire.truncate(item, heard_ms) if heard_ms else wire.delete_item(item))
+
+    # --- what else comes, on the pump's thread ---
+
+    def _comes(self, epoch: int, text: bytes) -> None:
+        self._post(FromVendor(epoch, Text(text), self._is_urgent(text)))
+
+    def _is_urgent(self, message: bytes) -> bool:
+        """A response being made, and a caller who speaks into silence, can wait. A response's end is written down.
+
+        What the caller begins to say is kept from here on, since a journal of silence is short.
+        """
+        if wire.is_speech_started(message) and (ms := wire.speech_starts_at(message)) is not None:
+            self.uplink.need_from(self._base + ms * BYTES_PER_MS)
+        match wire.kind(message):
+            case b"response.created":
+                self._responding = True
+                return False
+            case b"response.output_audio_transcript.done":
+                return False
+            case b"response.done":
+                self._responding = False
+            case b"input_audio_buffer.speech_started":
+                # The newest of them is this one; the call's thread may be taking it away at this moment.
+                return self._responding or tuple(self._over_bot)[-1:] != (False,)
+            case b"":
+                self._responding = True  # for all that is known
+        return True
 
     # --- the vendor's news, on the call's thread ---
 
@@ -219,8 +247,7 @@ class RealtimeEngine(VendorSession):
                 self._set_up()
             case wire.SessionUpdated():
                 return self._ready(now)
-            case wire.SpeechStarted(ms):
-                self.uplink.need_from(self._base + ms * BYTES_PER_MS)
+            case wire.SpeechStarted():
                 return [CallerStarted(self._over_bot.popleft() if self._over_bot else None)]
             case wire.SpeechStopped(ms, item):
                 self._ends[item] = self._base + ms * BYTES_PER_MS
@@ -271,6 +298,7 @@ class RealtimeEngine(VendorSession):
         self._renew_at = None
         self._ends.clear()
         self._over_bot.clear()
+        self._responding = False
 
     def tick(self, now: float) -> Sequence[Event]:
         if self._renew_at is not None and now >= self._renew_at and not self._playout.audible(now):

@@ -37,14 +37,24 @@ class VendorConnection:
     """Connections to one vendor, one after the other. `epoch` counts them. Used on the call's thread only."""
 
     def __init__(
-        self, *, service: str, url: str, headers: Callable[[], list[str]], pump: Pump, pool: Executor, post: Post
+        self,
+        *,
+        service: str,
+        url: str,
+        headers: Callable[[], list[str]],
+        pump: Pump,
+        pool: Executor,
+        post: Post,
+        on_text: Callable[[int, bytes], None],
     ) -> None:
+        """`on_text` is called on the pump's thread, with the connection's epoch; all other news is posted."""
         self._service = service
         self._url = url
         self._headers = headers
         self._pump = pump
         self._pool = pool
         self._post = post
+        self._on_text = on_text
         self.epoch = 0
         self.link: Link | None = None
         self._tries = 0
@@ -117,7 +127,8 @@ class VendorConnection:
                 name=self._service,
                 server=False,
                 limits=VENDOR_LIMITS,
-                on_message=lambda message: self._post(FromVendor(epoch, message)),
+                on_message=lambda message: self._on_text(epoch, message.data),
+                route=lambda text: self._on_text(epoch, text) is None,  # the shorter way to the same
                 on_lost=lambda lost: self._post(FromVendor(epoch, lost)),
                 held=True,  # until its engine has it in hand
             )

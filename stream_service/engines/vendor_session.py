@@ -38,7 +38,9 @@ class VendorSession(ABC):
     ) -> None:
         self.uplink = uplink
         self._service = service
-        self._vendor = VendorConnection(service=service, url=url, headers=headers, pump=pump, pool=pool, post=post)
+        self._vendor = VendorConnection(
+            service=service, url=url, headers=headers, pump=pump, pool=pool, post=post, on_text=self._comes
+        )
         self._base = 0  # the caller's position at which the vendor's clock reads zero
         self._setup_due: float | None = None
         self._ready_before = False
@@ -104,6 +106,10 @@ class VendorSession(ABC):
         if self.uplink.attached:
             self.uplink.detach()
             self.uplink.need_from(self.uplink.position)  # what nobody hears now, the next session does
+
+    @abstractmethod
+    def _comes(self, epoch: int, text: bytes) -> None:
+        """A message of this connection, on the pump's thread: post it, and decide whether the call wakes for it."""
 
     @abstractmethod
     def _begin(self, link: Link) -> None:

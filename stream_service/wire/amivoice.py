@@ -12,6 +12,7 @@ from stream_service.wire import json_text
 
 END = "e"
 AUDIO = b"p"  # what a binary message with audio begins with; it has no success answer
+INTERIM = b"U"  # what a packet with an interim result begins with
 # Without it no interim result comes at all; a lower bound, in ms.
 INTERIM_INTERVAL_MS = 200
 # Refusals that no second try can mend: the key or the contract is wrong.

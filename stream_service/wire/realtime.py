@@ -43,6 +43,7 @@ NO_NEWS = frozenset(
     b" response.content_part.done response.function_call_arguments.delta response.function_call_arguments.done"
     b" response.output_audio.done response.output_item.added response.output_item.done".split()
 )
+_AUDIO_START = re.compile(rb'"audio_start_ms"\s*:\s*([0-9]{1,12})\b')
 _ITEM = re.compile(rb'"item_id"\s*:\s*"([^"\\]+)"')
 _RESPONSE = re.compile(rb'"response_id"\s*:\s*"([^"\\]+)"')
 
@@ -142,10 +143,21 @@ def tells_nothing(message: bytes) -> bool:
 
     Only what stands in OpenAI's compact form is looked at; any other form has to be decoded to be known.
     """
+    return kind(message) in NO_NEWS
+
+
+def kind(message: bytes) -> bytes:
+    """The type of an event in OpenAI's compact form, without reading it; empty for any other form."""
     if not message.startswith(_TYPE_COMPACT):
-        return False
-    kind, quote, _ = message[len(_TYPE_COMPACT) : _LONGEST_TYPE].partition(b'"')
-    return bool(quote) and kind in NO_NEWS
+        return b""
+    name, quote, _ = message[len(_TYPE_COMPACT) : _LONGEST_TYPE].partition(b'"')
+    return name if quote else b""
+
+
+def speech_starts_at(message: bytes) -> int | None:
+    """Where on the session's clock (ms) the caller's speech begins, of a `speech_started`; None if it does not say."""
+    found = _AUDIO_START.search(message)
+    return int(found.group(1)) if found else None
 
 
 def is_speech_started(message: bytes) -> bool:

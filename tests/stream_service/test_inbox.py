@@ -8,61 +8,88 @@ from types import SimpleNamespace
 import pytest
 
 from stream_service.engines.port import FromVendor, Several
-from stream_service.events import Tick
-from stream_service.relay import CALM_TICK_SECONDS, INBOX_LIMIT, TICK_SECONDS, Inbox, InboxItem, patience
+from stream_service.events import AgentAudioStarted, ResponseStarted, Tick
+from stream_service.inbox import CALM_TICK_SECONDS, INBOX_LIMIT, TICK_SECONDS, Inbox, InboxItem, patience
 from stream_service.wire.frames import Text
 
 LONG = 10.0
+
+
+def taken(inbox: Inbox) -> list[InboxItem]:
+    return [item for _, item in inbox.taken()]
 
 
 def words(number: int = 0) -> FromVendor:
     return FromVendor(number, Several([b"words"]), urgent=False)
 
 
-def test_everything_comes_in_the_order_it_was_put() -> None:
-    inbox = Inbox()
+def waited(inbox: Inbox, put: list[InboxItem], timeout: float, *, attentive: bool = False) -> float:
+    """How many seconds it was waited, while all that is `put` came soon after the beginning."""
+    timer = threading.Timer(0.02, lambda: [inbox.put(item) for item in put])
+    began = time.monotonic()
+    timer.start()
+    until = began + timeout
+    while not inbox._items and (left := until - time.monotonic()) > 0:  # a wait may end for nothing
+        inbox.wait(left, attentive)
+    timer.join()
+    return time.monotonic() - began
+
+
+def test_everything_comes_in_the_order_it_was_put_and_with_the_time() -> None:
+    times = iter([1.0, 2.0, 4.0, 5.0])
+    inbox = Inbox(lambda: next(times))
     items: list[InboxItem] = [Text(b"first"), words(), Tick(), words(1)]
     for item in items:
         inbox.put(item)
-    assert [inbox.take(LONG) for _ in items] == items
-    assert inbox.take(0.001) is None
+    assert list(inbox.taken()) == list(zip([1.0, 2.0, 4.0, 5.0], items, strict=True))
+    assert taken(inbox) == []
 
 
-def test_who_waits_is_woken() -> None:
+def test_what_is_not_asked_for_stays() -> None:
     inbox = Inbox()
-    timer = threading.Timer(0.05, inbox.put, [Text(b"news")])
-    timer.start()
+    for number in range(3):
+        inbox.put(words(number))
+    assert next(inbox.taken())[1] == words(0)
+    assert taken(inbox) == [words(1), words(2)]
+
+
+def test_what_comes_while_others_are_seen_to_is_for_the_next_time() -> None:
+    inbox = Inbox()
+    inbox.put(words(0))
+    for _, item in inbox.taken():
+        assert item == words(0)
+        inbox.put(words(1))
+    assert taken(inbox) == [words(1)]
+
+
+def test_nobody_waits_while_there_is_something() -> None:
+    inbox = Inbox()
+    inbox.put(words())
     began = time.monotonic()
-    item = None
-    while item is None:  # a wait may end for nothing
-        item = inbox.take(LONG)
-    assert item == Text(b"news")
+    inbox.wait(LONG)
     assert time.monotonic() - began < LONG / 2
-    timer.join()
 
 
-def test_what_is_in_no_hurry_wakes_nobody_but_is_there_when_they_wake() -> None:
+@pytest.mark.parametrize("item", [Text(b"news"), FromVendor(0, Text(b"news")), ResponseStarted("r1"), Tick()])
+def test_who_waits_is_woken(item: InboxItem) -> None:
     inbox = Inbox()
-    timer = threading.Timer(0.02, inbox.put, [words()])
-    timer.start()
-    began = time.monotonic()
-    assert inbox.take(0.3) == words()
-    assert time.monotonic() - began >= 0.3
-    timer.join()
+    assert waited(inbox, [item], LONG) < LONG / 2
+    assert taken(inbox) == [item]
+
+
+@pytest.mark.parametrize("item", [words(), FromVendor(0, Text(b"again"), urgent=False), AgentAudioStarted("r1", "i1")])
+def test_what_is_in_no_hurry_wakes_nobody_but_the_attentive(item: InboxItem) -> None:
+    inbox = Inbox()
+    assert waited(inbox, [item], 0.3) >= 0.3
+    assert taken(inbox) == [item]
+    assert waited(inbox, [item], LONG, attentive=True) < LONG / 2
+    assert taken(inbox) == [item]
 
 
 def test_what_is_urgent_brings_along_what_was_not() -> None:
     inbox = Inbox()
-
-    def put() -> None:
-        inbox.put(words())
-        inbox.put(Text(b"urgent"))
-
-    timer = threading.Timer(0.02, put)
-    timer.start()
-    assert inbox.take(LONG) == words()
-    assert inbox.take(LONG) == Text(b"urgent")
-    timer.join()
+    assert waited(inbox, [words(), Text(b"urgent")], LONG) < LONG / 2
+    assert taken(inbox) == [words(), Text(b"urgent")]
 
 
 def test_a_call_too_far_behind_is_lost() -> None:
@@ -87,10 +114,11 @@ def test_nobody_sleeps_through_anything_however_many_put() -> None:
     seen: dict[int, list[bytes]] = {putter: [] for putter in range(putters)}
     deadline = time.monotonic() + LONG
     while sum(map(len, seen.values())) < count * putters:
-        item = inbox.take(1.0)
+        inbox.wait(1.0)
         assert time.monotonic() < deadline
-        if isinstance(item, FromVendor) and isinstance(item.news, Text):
-            seen[item.epoch].append(item.news.data)
+        for item in taken(inbox):
+            if isinstance(item, FromVendor) and isinstance(item.news, Text):
+                seen[item.epoch].append(item.news.data)
     for thread in threads:
         thread.join(LONG)
     assert all(numbers == [b"%d" % number for number in range(count)] for numbers in seen.values())

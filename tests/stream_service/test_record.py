@@ -11,6 +11,7 @@ from call_scenes import a_call, a_turn
 from callbot.calls import EngineName, NextStep, Turn
 from callbot.flow import _CALLER_SPEAKING, _SILENT_STREAM
 from callbot.store import OWNED, Writer
+from stream_service.inbox import CALM_TICK_SECONDS
 from stream_service.record import (
     ACTIVE_EVERY_SECONDS,
     ACTIVE_KNOWN_SECONDS,
@@ -19,7 +20,6 @@ from stream_service.record import (
     USAGE_PATIENCE_SECONDS,
     CallRecord,
 )
-from stream_service.relay import CALM_TICK_SECONDS
 
 BEGIN = 1000.0
 ENGINES: Sequence[EngineName] = ("amivoice", "realtime")

@@ -32,6 +32,7 @@ from stream_service.events import (
 )
 from stream_service.guess import MOST_PER_UTTERANCE, MOST_WASTED, STABLE_SECONDS, same_words
 from stream_service.session import WARNING_SECONDS
+from stream_service.spoken_session import LISTEN_SECONDS
 
 USAGE = {"text_tokens_in": 9, "text_tokens_out": 7}
 
@@ -221,7 +222,7 @@ def test_the_session_says_when_it_wants_to_look_again() -> None:
     scene.happens(CallerSaying("予約を"), after=0.2)
     assert scene.session.due_at == pytest.approx(scene.now + STABLE_SECONDS)
     scene.wait(STABLE_SECONDS, tick=STABLE_SECONDS)
-    assert scene.session.due_at == time_warning
+    assert scene.session.due_at == scene.now + LISTEN_SECONDS  # the caller goes on speaking
 
 
 def test_no_guess_while_the_bot_is_heard_or_it_is_not_known_what_of_it_was() -> None:

@@ -28,6 +28,7 @@ from stream_service.commands import CallerActive, CancelChat, StartChat
 from stream_service.engines import vendor_session
 from stream_service.engines.amivoice import AmivoiceEngine
 from stream_service.engines.chat import Chat
+from stream_service.engines.port import FromVendor, Post
 from stream_service.events import (
     CallerSaid,
     CallerSaying,
@@ -324,3 +325,25 @@ def test_the_chat_is_the_engines_business(start: Start) -> None:
     assert call.engine.perform(CancelChat(3))
     assert not call.engine.perform(CallerActive())
     assert call.chat.asked == ["warm up", (3, ({"role": "user", "content": "x"},)), 3]
+
+
+def test_the_same_words_again_wake_nobody_and_wait_only_once(pump: Pump, pool: ThreadPoolExecutor) -> None:
+    posted: list[FromVendor] = []
+    given = settings(AMIVOICE_URL="ws://127.0.0.1:9/nobody")
+    engine = AmivoiceEngine(
+        settings=given, agent=AGENT, pump=pump, pool=pool, post=cast(Post, posted.append), chat=cast(Chat, NoChat())
+    )
+    said, more = 'U {"text":"予約"}'.encode(), 'U {"text":"予約を"}'.encode()
+
+    def comes(*messages: bytes) -> list[bool]:
+        """Whether the call wakes, for each that is posted of these."""
+        posted.clear()
+        for message in messages:
+            engine._comes(0, message)
+        return [one.urgent for one in posted]
+
+    assert comes(said, said, said) == [True, False]
+    assert engine.receive(posted[-1], 0.0) == [CallerSaying("予約")]
+    assert comes(said, said) == [False]
+    assert comes(more, said, said) == [True, True, False]
+    assert comes(b"E 100", b"E 100") == [True, True]

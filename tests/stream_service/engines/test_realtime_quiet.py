@@ -12,6 +12,7 @@ from call_scenes import AGENT, EPOCH
 
 from engines.engine_desk import settings
 from stream_service.engines import realtime as realtime_module
+from stream_service.engines.journal import PRE_ROLL_BYTES
 from stream_service.engines.port import FromVendor, Several, VendorOpened
 from stream_service.engines.realtime import RealtimeEngine
 from stream_service.events import AgentAudioStarted, AgentWords, Event, ResponseStarted
@@ -85,10 +86,9 @@ class Scene:
         self.engine.receive(FromVendor(0, VendorOpened(self.vendor)), 0.0)  # type: ignore[arg-type]  # as above
 
     def comes(self, kind: str, **fields: Any) -> None:
-        """A message of the vendor's; what the engine leaves to the call's thread is posted, as its link would."""
+        """A message of the vendor's."""
         message = json.dumps({"type": kind, **fields}, separators=(",", ":")).encode()
-        if not self.vendor.route(message):
-            self.posted.put(FromVendor(0, Text(message)))
+        assert self.vendor.route(message)
 
     def words(self, text: str, item: str = "i1") -> None:
         self.comes(WORDS, response_id="r1", item_id=item, delta=text)
@@ -99,6 +99,10 @@ class Scene:
 
     def news(self) -> list[FromVendor | Event]:
         return [self.posted.get() for _ in range(self.posted.qsize())]
+
+    def urgent(self) -> list[bool]:
+        """Of each of the vendor's news: whether the call wakes for it."""
+        return [one.urgent for one in self.news() if isinstance(one, FromVendor)]
 
     def understood(self, news: list[FromVendor | Event]) -> list[Event]:
         return [event for one in news if isinstance(one, FromVendor) for event in self.engine.receive(one, 0.0)]
@@ -123,7 +127,7 @@ def test_words_of_a_response_that_sounds_wait_together(scene: Scene) -> None:
         scene.words(word)
         scene.sound()
     news = scene.news()
-    assert [one.urgent for one in news if isinstance(one, FromVendor)] == [True, False]
+    assert [one.urgent for one in news if isinstance(one, FromVendor)] == [False, False]
     assert [type(one) for one in news] == [FromVendor, AgentAudioStarted, FromVendor]
     assert scene.understood(news) == [ResponseStarted("r1"), AgentWords("r1", "i1", "朝九時から", False)]
 
@@ -134,7 +138,7 @@ def test_the_first_words_of_a_silent_response_are_told_at_once(scene: Scene) -> 
     scene.news()
     scene.words("朝")
     scene.words("九時")
-    assert [one.urgent for one in scene.news() if isinstance(one, FromVendor)] == [True, True]
+    assert scene.urgent() == [True, True]
 
 
 def test_words_stay_between_the_events_they_came_between(scene: Scene) -> None:
@@ -244,3 +248,85 @@ def test_audio_that_waits_is_forgotten_when_the_caller_speaks_and_comes_no_more(
 @pytest.mark.parametrize("name", ["bye", "my label", r"a\u0030-1", ""])
 def test_other_marks_are_the_sessions(scene: Scene, name: str) -> None:
     assert not scene.mark_returns(name)
+
+
+# --- what of a response, and of the caller, can wait ---
+
+STARTED = "input_audio_buffer.speech_started"
+DONE = "response.output_audio_transcript.done"
+
+
+def responds(scene: Scene, **done: Any) -> None:
+    """A whole response, of which one piece is heard."""
+    scene.comes("response.created", response={"id": "r1"})
+    scene.sound()
+    scene.comes(DONE, response_id="r1", item_id="i1", transcript="朝")
+    scene.comes("response.done", response={"id": "r1", "status": "completed", "output": [], **done})
+
+
+def speaks(scene: Scene, milliseconds: int = 1) -> None:
+    scene.comes(STARTED, audio_start_ms=milliseconds, item_id="c1")
+
+
+def heard_out(scene: Scene) -> None:
+    for mark in scene.carrier.marks():
+        scene.mark_returns(mark)
+
+
+def test_a_response_wakes_nobody_before_it_is_made(scene: Scene) -> None:
+    responds(scene)
+    assert scene.urgent() == [False, False, True]  # created, all that was said, done: then it is written down
+
+
+def test_a_caller_who_speaks_into_silence_wakes_nobody_before_they_have_spoken(scene: Scene) -> None:
+    responds(scene)
+    heard_out(scene)
+    scene.news()
+    speaks(scene)
+    scene.comes("input_audio_buffer.speech_stopped", audio_end_ms=900, item_id="c1")
+    scene.comes("conversation.item.input_audio_transcription.completed", item_id="c1", transcript="はい")
+    assert scene.urgent() == [False, True, True]
+
+
+def test_a_caller_who_speaks_over_the_bot_is_told_of_at_once(scene: Scene) -> None:
+    responds(scene)
+    scene.news()
+    speaks(scene)
+    assert scene.urgent() == [True]
+
+
+def test_a_caller_who_is_quicker_than_a_responses_first_sound_is_told_of_at_once(scene: Scene) -> None:
+    scene.comes("response.created", response={"id": "r1"})
+    scene.news()
+    speaks(scene)
+    assert scene.urgent() == [True]
+
+
+def test_what_was_being_made_when_a_session_was_lost_is_made_no_more(scene: Scene) -> None:
+    scene.comes("response.created", response={"id": "r1"})
+    scene.news()
+    scene.engine._forget()
+    speaks(scene)
+    assert scene.urgent() == [False]
+
+
+def test_in_another_form_everything_is_told_at_once(scene: Scene) -> None:
+    for kind in ("response.created", STARTED, "response.done"):
+        message = json.dumps({"audio_start_ms": 1, "type": kind, "response": {"id": "r1"}}).encode()
+        assert scene.vendor.route(message)
+    speaks(scene)  # that the response has ended was not understood
+    assert scene.urgent() == [True] * 4
+
+
+@pytest.mark.parametrize(
+    "message", [b'{"type":"%s","audio_start_ms":40,"item_id":"c1"}', b'{"audio_start_ms": 40, "type": "%s"}']
+)
+def test_what_a_caller_begins_to_say_is_kept_although_nobody_wakes(scene: Scene, message: bytes) -> None:
+    frame = b'{"event":"media","media":{"payload":"%s"}}' % base64.b64encode(bytes(160))
+    for _ in range(3):
+        scene.engine.uplink(frame)
+    message %= STARTED.encode()
+    assert scene.vendor.route(message)
+    for _ in range(PRE_ROLL_BYTES // 160 + 10):
+        scene.engine.uplink(frame)
+    assert scene.engine.uplink.attach(*scene.vendor.inlet) == 0  # type: ignore[attr-defined]  # all that was said

@@ -21,6 +21,7 @@ from stream_service.engines.port import FromVendor, VendorOpened, VendorRefused
 from stream_service.engines.vendor import VendorConnection
 from stream_service.pump import Pump
 from stream_service.tls import Authorities
+from stream_service.wire.frames import Text
 
 __all__ = ["certificate", "way"]  # every test here runs both ways
 
@@ -104,7 +105,15 @@ def connect(pump: Pump, pool: ThreadPoolExecutor) -> Iterator[Connect]:
     def connect_to(url: str) -> FromVendor:
         news: queue.Queue[FromVendor] = queue.Queue()
         opened.append(
-            VendorConnection(service="vendor", url=url, headers=list, pump=pump, pool=pool, post=news.put)  # type: ignore[arg-type]  # a connection posts nothing else
+            VendorConnection(
+                service="vendor",
+                url=url,
+                headers=list,
+                pump=pump,
+                pool=pool,
+                post=news.put,  # type: ignore[arg-type]  # a connection posts nothing else
+                on_text=lambda epoch, text: news.put(FromVendor(epoch, Text(text))),
+            )
         )
         opened[-1].open(0.0)
         return news.get(timeout=PATIENCE)
