@@ -12,7 +12,7 @@ from dataclasses import replace
 from math import inf
 
 from callbot.calls import Call, NextStep, Turn
-from callbot.store import CallStore, Writer
+from callbot.store import CallStore, PutTurn, Update, Writer
 from stream_service.services import wall_clock
 from stream_service.writer import StoreWriter
 
@@ -35,7 +35,7 @@ class CallRecord:
         # reads nothing before the stream has ended.
         self._is_read = call.engine == "amivoice"
         self._stream = call.stream
-        self._fields: Mapping[str, object] = {}  # the newest of each that was ever given; replaced whole
+        self._fields: Mapping[str, object] = {}  # the newest of each that was ever given
         self._alive_at = now  # its opening was a sign of life
         self._active_at = -inf
 
@@ -44,10 +44,9 @@ class CallRecord:
         return self._writer.is_down(self._sid)
 
     def turn(self, turn: Turn) -> None:
-        store, sid = self._store, self._sid
         awaited = self._is_read and turn.role == "agent" and turn.sentences  # the carrier may be coming for the next
         within = 0.0 if awaited else PATIENCE_SECONDS
-        self._writer.put(sid, f"turn {turn.n}", lambda: store.put_turn(sid, turn), within)
+        self._writer.put(self._store, f"turn {turn.n}", PutTurn(self._sid, turn), within)
 
     def usage(self, usage: Mapping[str, int]) -> None:
         self._put(USAGE_PATIENCE_SECONDS, usage=usage)
@@ -88,8 +87,5 @@ class CallRecord:
     def _put(self, within: float, **fields: object) -> threading.Event:
         self._stream = replace(self._stream, seen_at=wall_clock())
         self._fields = {**self._fields, **fields, "stream": self._stream}
-        return self._writer.put(self._sid, "record", self._write, within)
-
-    def _write(self) -> None:
-        """On a thread of the writer's: all fields in one, so that it does not matter which of them this is for."""
-        self._store.update(self._sid, Writer.STREAM, self._fields)
+        # All fields in one: what this replaces while it waits was for some of them.
+        return self._writer.put(self._store, "record", Update(self._sid, Writer.STREAM, self._fields), within)

@@ -1,8 +1,9 @@
 """Writes to the store, behind the call's back: a store that is slow or down never stops audio.
 
-What nobody waits for is kept back a little: its newer versions replace it, and what is written of a call then goes out
-in one go. What waits is bounded, because a newer version of the same part replaces the older one; it is tried again
-until it is too old, and what could not be written is logged as lost.
+What nobody waits for is kept back a little: its newer versions replace it, and what is due by then, of all calls, goes
+to the store in one go, which costs little more than one write does. When a store did not take several, each is tried by
+itself: none is lost for another's sake. What waits is bounded, because a newer version of the same part replaces the
+older one; it is tried again until it is too old, and what could not be written is logged as lost.
 """
 
 import logging
@@ -15,6 +16,7 @@ from math import inf
 
 from callbot import logs
 from callbot.errors import StoreError
+from callbot.store import MOST_TOGETHER, CallStore, Write
 
 log = logging.getLogger(__name__)
 
@@ -24,16 +26,19 @@ RETRY_SECONDS = (0.1, 0.3, 1.0, 3.0)
 # What is kept back leaves together with what is due so soon before it: a lane wakes so often, whatever its calls.
 TOGETHER_SECONDS = 0.25
 
-Write = Callable[[], None]
 Key = tuple[str, str]  # the call, and what of it
 
 
 @dataclass(slots=True)
 class _Waiting:
+    store: CallStore
     write: Write
     since: float
     done: threading.Event
     tries: int = 0
+
+
+_Batch = list[tuple[Key, _Waiting]]  # what goes to the store in one go, in this order
 
 
 @dataclass(slots=True)
@@ -45,18 +50,18 @@ class _KeptBack:
 
 
 class StoreWriter:
-    """One thread that writes in order; `workers` of them, a call always on the same one."""
+    """Threads that write in order, each as much at once as it can; a call is always on the same one of them."""
 
     def __init__(self, workers: int = 4, clock: Callable[[], float] = time.monotonic) -> None:
         self._lanes = [_Lane(f"store-writer-{n}", clock) for n in range(workers)]
 
-    def put(self, call_sid: str, what: str, write: Write, within: float = 0.0) -> threading.Event:
-        """Write soon. `what` names the part of the record; the event is set once it has been written.
+    def put(self, store: CallStore, what: str, write: Write, within: float = 0.0) -> threading.Event:
+        """Write soon. `what` names the part of the call's record; the event is set once it has been written.
 
         With `within`, it may wait for so many seconds, so that a newer version can take its place. Nothing of a call is
         written before what was put earlier of the same call, so what cannot wait takes everything else along.
         """
-        return self._lane(call_sid).put((call_sid, what), write, within)
+        return self._lane(write.sid).put(store, (write.sid, what), write, within)
 
     def hurry(self, call_sid: str) -> None:
         """Write what waits of this call now."""
@@ -91,11 +96,12 @@ class _Lane:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def put(self, key: Key, write: Write, within: float) -> threading.Event:
+    def put(self, store: CallStore, key: Key, write: Write, within: float) -> threading.Event:
         with self._changed:
             now = self._clock()
             older = self._waiting.get(key) or self._find_kept_back(key)
-            entry = _Waiting(write, older.since if older else now, older.done if older else threading.Event())
+            since, done = (older.since, older.done) if older else (now, threading.Event())
+            entry = _Waiting(store, write, since, done)
             if self._over:
                 _log_lost(key, "stopped")
             elif within > 0 and key not in self._waiting:
@@ -159,19 +165,29 @@ class _Lane:
             _log_lost(lost, "too many waiting")
         self._waiting[key] = entry
 
-    def _next(self) -> tuple[Key, _Waiting] | None:
-        """What is to be written now, as soon as there is something; None when there will be nothing more."""
+    def _next(self) -> _Batch:
+        """What is to be written now, as soon as there is something; empty when there will be nothing more."""
         while True:
             now = self._clock()
             if self._stopping:
                 self._let_go_until(inf)
             elif now >= self._due:
                 self._let_go_until(now + TOGETHER_SECONDS)
-            if self._waiting:
-                return self._waiting.popitem(last=False)
-            if self._stopping:
-                return None
+            if self._waiting or self._stopping:
+                return self._take()
             self._changed.wait(None if self._due == inf else max(0.0, self._due - now))
+
+    def _take(self) -> _Batch:
+        batch: _Batch = []
+        most = MOST_TOGETHER
+        while self._waiting and len(batch) < most:
+            first = next(iter(self._waiting.values()))
+            if batch and first.store is not batch[0][1].store:
+                break
+            if first.tries:  # what has failed is put back in front of everything else
+                most = 1
+            batch.append(self._waiting.popitem(last=False))
+        return batch
 
     def _put_back(self, key: Key, entry: _Waiting) -> None:
         if self._over:
@@ -187,35 +203,49 @@ class _Lane:
     def _run(self) -> None:
         while True:
             with self._changed:
-                found = self._next()
-            if found is None:
+                batch = self._next()
+            if not batch:
                 return
-            pause = self._try(*found)
+            pause = self._try(batch)
             if pause:
                 with self._changed:
                     self._changed.wait_for(lambda: self._over, timeout=pause)
                     if self._over:
                         return
 
-    def _try(self, key: Key, entry: _Waiting) -> float:
+    def _try(self, batch: _Batch) -> float:
         """Write once. How long to wait before anything else is tried: the store is down for all alike."""
         try:
-            entry.write()
+            batch[0][1].store.write_all([entry.write for _, entry in batch])
         except StoreError as error:
             self.down = error.retryable
-            if not error.retryable or self._clock() - entry.since > KEEP_TRYING_SECONDS:
-                _log_lost(key, "the store was down for too long" if error.retryable else "the store refused it")
+            if len(batch) == 1 and (lost := self._why_lost(batch[0][1], error)):
+                _log_lost(batch[0][0], lost)
                 return 0.0
-            with self._changed:
-                self._put_back(key, entry)
-            entry.tries += 1
-            return RETRY_SECONDS[min(entry.tries, len(RETRY_SECONDS)) - 1]
+            self._try_again(batch)
+            return RETRY_SECONDS[min(batch[0][1].tries, len(RETRY_SECONDS)) - 1] if error.retryable else 0.0
         except Exception:  # the thread serves other calls too
-            log.exception("a record could not be written", extra={"callSid": key[0]})
+            if len(batch) == 1:
+                log.exception("a record could not be written", extra={"callSid": batch[0][0][0]})
+            else:
+                self._try_again(batch)
             return 0.0
         self.down = False
-        entry.done.set()
+        for _, entry in batch:
+            entry.done.set()
         return 0.0
+
+    def _try_again(self, batch: _Batch) -> None:
+        """Each by itself from now on: one that the store does not take must not cost the others."""
+        with self._changed:
+            for key, entry in reversed(batch):
+                entry.tries += 1
+                self._put_back(key, entry)
+
+    def _why_lost(self, entry: _Waiting, error: StoreError) -> str:
+        if not error.retryable:
+            return "the store refused it"
+        return "the store was down for too long" if self._clock() - entry.since > KEEP_TRYING_SECONDS else ""
 
 
 def _log_lost(key: Key, reason: str) -> None:

@@ -5,6 +5,7 @@ The only place that knows Google's library, which is slow to import and so loade
 
 import functools
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -54,9 +55,6 @@ class Rpc:
     def query(self, query: "Query") -> list[Document]:
         return [found for found in map(live, query.stream(retry=None, timeout=self._left())) if found is not None]
 
-    def set(self, path: Path, document: Document) -> None:
-        self.client.document(*path).set(document, retry=None, timeout=self._left())
-
     def create(self, path: Path, document: Document) -> bool:
         """Write the document unless one is there; whether none was."""
         from google.api_core.exceptions import AlreadyExists
@@ -74,8 +72,8 @@ class Rpc:
         with suppress(NotFound):
             self.client.document(*path).update(fields, retry=None, timeout=self._left())
 
-    def commit(self, *writes: "tuple[Snapshot, Document]") -> None:
-        """Write all or none, if each document still is as it was found."""
+    def commit(self, *writes: "tuple[Snapshot, Document]", over: Mapping[Path, Document] | None = None) -> None:
+        """Write all or none, if each document still is as it was found; those of `over` whole, whatever is there."""
         batch = self.client.batch()
         for found, fields in writes:
             if found.exists:
@@ -83,6 +81,8 @@ class Rpc:
                 batch.update(found.reference, fields, option=unchanged)
             else:
                 batch.create(found.reference, fields)
+        for path, document in (over or {}).items():
+            batch.set(self.client.document(*path), document)
         batch.commit(retry=None, timeout=self._left())
 
     def _left(self) -> float:

@@ -6,7 +6,7 @@ Its tables are made in `sqlite_schema.py`; no other file has SQL. What a store p
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,9 +20,11 @@ from callbot.store import (
     LIMIT_RETENTION,
     CallUnknownError,
     OverLimitError,
+    PutTurn,
     Settlement,
+    Update,
+    Write,
     Writer,
-    check_owner,
     claimed,
     settled,
     without_stale,
@@ -82,11 +84,7 @@ class SqliteCallStore:
             return after, after.status is not call.status
 
     def update(self, sid: str, writer: Writer, changes: Mapping[str, Any]) -> None:
-        check_owner(writer, changes)
-        with self._transaction() as connection:
-            document = _document(connection, sid)
-            if document and (fresh := records.changes_document(without_stale(document, changes))):
-                _save(connection, sid, document | fresh)
+        self.write_all([Update(sid, writer, changes)])
 
     def open_stream(self, sid: str, generation: int, at: datetime) -> Call:
         with self._transaction() as connection:
@@ -97,10 +95,16 @@ class SqliteCallStore:
             return opened
 
     def put_turn(self, sid: str, turn: Turn) -> None:
-        document = records.turn_document(turn)
-        values = (records.key(sid), records.turn_key(turn.n), _micros(document["expire_at"]), records.to_json(document))
+        self.write_all([PutTurn(sid, turn)])
+
+    def write_all(self, writes: Sequence[Write]) -> None:
         with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO turns VALUES (?, ?, ?, ?)", values)
+            for write in writes:
+                match write:
+                    case Update(sid, _, changes):
+                        _update(connection, sid, changes)
+                    case PutTurn(sid, turn):
+                        _put_turn(connection, sid, turn)
 
     def turns(self, sid: str) -> list[Turn]:
         if not records.is_key(sid):
@@ -238,6 +242,18 @@ def _document(connection: sqlite3.Connection, sid: str) -> records.Document | No
 
 def _save(connection: sqlite3.Connection, sid: str, document: records.Document) -> None:
     connection.execute("UPDATE calls SET document = ? WHERE sid = ?", (records.to_json(document), sid))
+
+
+def _update(connection: sqlite3.Connection, sid: str, changes: Mapping[str, Any]) -> None:
+    document = _document(connection, sid)
+    if document and (fresh := records.changes_document(without_stale(document, changes))):
+        _save(connection, sid, document | fresh)
+
+
+def _put_turn(connection: sqlite3.Connection, sid: str, turn: Turn) -> None:
+    document = records.turn_document(turn)
+    values = (records.key(sid), records.turn_key(turn.n), _micros(document["expire_at"]), records.to_json(document))
+    connection.execute("INSERT OR REPLACE INTO turns VALUES (?, ?, ?, ?)", values)
 
 
 def _reservation(connection: sqlite3.Connection, id_: str) -> Reservation | None:
