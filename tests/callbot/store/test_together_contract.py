@@ -37,6 +37,15 @@ def test_turns_and_fields_of_several_calls_are_written_in_one_go(store: CallStor
     assert store.get(OTHER) == replace(second, stream=StreamState(seen_at=NOW))
 
 
+def test_what_is_not_changed_stays_as_it_was_to_the_letter(store: CallStore) -> None:
+    odd = {"name": "山田 😀\u2028", "__x__": "", "a.b": "\x00\n", "$.stream": "'\"\\", "end_reason": "null"}
+    call = store.begin(a_call(variables=odd, greeting="「\t」", flow=Flow(3, 2, "words", NOW), usage={"x": 2**53}))
+    step = NextStep(1, "transfer", say="'\"\\\x00😀\ud83d", target="$.usage")
+    store.write_all([of_stream(SID, next_step=step, usage={"a.b": 1, '"': 2}), PutTurn(SID, a_turn(1))])
+    kept = replace(step, say="'\"\\\x00😀\ufffd")
+    assert store.get(SID) == replace(call, next_step=kept, usage={"a.b": 1, '"': 2})
+
+
 def test_nothing_to_write_is_no_matter(store: CallStore) -> None:
     store.write_all([])
 
