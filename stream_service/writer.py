@@ -24,7 +24,8 @@ MOST_WAITING = 5_000
 KEEP_TRYING_SECONDS = 120.0
 RETRY_SECONDS = (0.1, 0.3, 1.0, 3.0)
 # What is kept back leaves together with what is due so soon before it: a lane wakes so often, whatever its calls.
-TOGETHER_SECONDS = 0.25
+# Half of what most may wait: more would leave too early to be replaced by its newer version.
+TOGETHER_SECONDS = 0.5
 
 Key = tuple[str, str]  # the call, and what of it
 
@@ -52,7 +53,8 @@ class _KeptBack:
 class StoreWriter:
     """Threads that write in order, each as much at once as it can; a call is always on the same one of them."""
 
-    def __init__(self, workers: int = 4, clock: Callable[[], float] = time.monotonic) -> None:
+    # Each lane more means smaller goes, and a second is enough for the others when one waits for an answer.
+    def __init__(self, workers: int = 2, clock: Callable[[], float] = time.monotonic) -> None:
         self._lanes = [_Lane(f"store-writer-{n}", clock) for n in range(workers)]
 
     def put(self, store: CallStore, what: str, write: Write, within: float = 0.0) -> threading.Event:
