@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 OPERATION_SECONDS = 2.5  # all tries together: a caller hears silence meanwhile
 RESERVE_SECONDS = 8.0  # many may be raising the same counters at once, and nobody is on the line yet
+_SAYS_WHAT_IS_STALE = ["expire_at", *(f"{name}.generation" for name in sorted(GENERATIONAL))]  # of a call
 _PAUSE_SECONDS = (0.02, 0.3)  # between tries: at most this at first, and later
 
 _T = TypeVar("_T")
@@ -133,8 +134,9 @@ class FirestoreCallStore:
                 updates.setdefault(_CALLS.path(write.sid), []).append(write)
 
         def write_all(rpc: Rpc) -> None:  # twice is as good as once: a commit whose answer was lost needs no mark
-            calls = zip(rpc.get_all(*updates), updates.values(), strict=True) if updates else ()
-            changed = [(found, fresh) for found, changes in calls if (fresh := _fresh(live(found), changes))]
+            calls = rpc.get_all(*updates, only=_SAYS_WHAT_IS_STALE) if updates else []
+            both = zip(calls, updates.values(), strict=True)
+            changed = [(found, fresh) for found, changes in both if (fresh := _fresh(live(found), changes))]
             if changed or turns:
                 rpc.commit(*changed, over=turns)
 
