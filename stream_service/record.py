@@ -12,7 +12,7 @@ from dataclasses import replace
 from math import inf
 
 from callbot.calls import Call, NextStep, Turn
-from callbot.store import CallStore, Writer
+from callbot.store import PutTurn, Update, Writer
 from stream_service.services import wall_clock
 from stream_service.writer import StoreWriter
 
@@ -27,15 +27,14 @@ USAGE_PATIENCE_SECONDS = 10.0  # it is read when the call is over
 class CallRecord:
     """The record of one call, as far as its stream writes it. Used on the call's thread only; times are its clock's."""
 
-    def __init__(self, call: Call, store: CallStore, writer: StoreWriter, now: float) -> None:
+    def __init__(self, call: Call, writer: StoreWriter, now: float) -> None:
         self._sid = call.sid
-        self._store = store
         self._writer = writer
         # Engine amivoice: `/call-flow` goes on beside the stream, and by what the record says. Of engine realtime it
         # reads nothing before the stream has ended.
         self._is_read = call.engine == "amivoice"
         self._stream = call.stream
-        self._fields: Mapping[str, object] = {}  # the newest of each that was ever given; replaced whole
+        self._fields: Mapping[str, object] = {}  # the newest of each that was ever given
         self._alive_at = now  # its opening was a sign of life
         self._active_at = -inf
 
@@ -44,10 +43,9 @@ class CallRecord:
         return self._writer.is_down(self._sid)
 
     def turn(self, turn: Turn) -> None:
-        store, sid = self._store, self._sid
         awaited = self._is_read and turn.role == "agent" and turn.sentences  # the carrier may be coming for the next
         within = 0.0 if awaited else PATIENCE_SECONDS
-        self._writer.put(sid, f"turn {turn.n}", lambda: store.put_turn(sid, turn), within)
+        self._writer.put(f"turn {turn.n}", PutTurn(self._sid, turn), within)
 
     def usage(self, usage: Mapping[str, int]) -> None:
         self._put(USAGE_PATIENCE_SECONDS, usage=usage)
@@ -88,8 +86,5 @@ class CallRecord:
     def _put(self, within: float, **fields: object) -> threading.Event:
         self._stream = replace(self._stream, seen_at=wall_clock())
         self._fields = {**self._fields, **fields, "stream": self._stream}
-        return self._writer.put(self._sid, "record", self._write, within)
-
-    def _write(self) -> None:
-        """On a thread of the writer's: all fields in one, so that it does not matter which of them this is for."""
-        self._store.update(self._sid, Writer.STREAM, self._fields)
+        # All fields in one: what this replaces while it waits was for some of them.
+        return self._writer.put("record", Update(self._sid, Writer.STREAM, self._fields), within)

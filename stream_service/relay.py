@@ -79,7 +79,7 @@ class Relay:
         self._voice = voice
         self._services = services
         self._clock = clock
-        self._record = CallRecord(call, services.store, services.writer, clock())
+        self._record = CallRecord(call, services.writer, clock())
         self._log = StreamLog(call.stream.generation, call.usage)
         self._tools: dict[str, tuple[ToolCall, int, float]] = {}
         self._store_down = False

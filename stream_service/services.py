@@ -34,7 +34,7 @@ class Services:
         # threads are made as needed.
         self.pool = ThreadPoolExecutor(4 * settings.stream_concurrency, thread_name_prefix="lane")
         self.chat_model = ChatModel(settings, self.pool)
-        self.writer = StoreWriter()
+        self.writer = StoreWriter(self.store)
         self.live = LiveCalls(settings.stream_concurrency)
         self._lock = threading.Lock()
         self._loaded = False

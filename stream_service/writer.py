@@ -1,8 +1,9 @@
 """Writes to the store, behind the call's back: a store that is slow or down never stops audio.
 
-What nobody waits for is kept back a little: its newer versions replace it, and what is written of a call then goes out
-in one go. What waits is bounded, because a newer version of the same part replaces the older one; it is tried again
-until it is too old, and what could not be written is logged as lost.
+What nobody waits for is kept back a little: its newer versions replace it, and what is due by then, of all calls, goes
+to the store in one go, which costs little more than one write does. When a store did not take several, each is tried by
+itself: none is lost for another's sake. What waits is bounded, because a newer version of the same part replaces the
+older one; it is tried again until it is too old, and what could not be written is logged as lost.
 """
 
 import logging
@@ -15,6 +16,7 @@ from math import inf
 
 from callbot import logs
 from callbot.errors import StoreError
+from callbot.store import MOST_TOGETHER, CallStore, Write
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +24,9 @@ MOST_WAITING = 5_000
 KEEP_TRYING_SECONDS = 120.0
 RETRY_SECONDS = (0.1, 0.3, 1.0, 3.0)
 # What is kept back leaves together with what is due so soon before it: a lane wakes so often, whatever its calls.
-TOGETHER_SECONDS = 0.25
+# Half of what most may wait: more would leave too early to be replaced by its newer version.
+TOGETHER_SECONDS = 0.5
 
-Write = Callable[[], None]
 Key = tuple[str, str]  # the call, and what of it
 
 
@@ -36,6 +38,9 @@ class _Waiting:
     tries: int = 0
 
 
+_Batch = list[tuple[Key, _Waiting]]  # what goes to the store in one go, in this order
+
+
 @dataclass(slots=True)
 class _KeptBack:
     """What may wait of one call, in the order in which it came; all of it leaves when the first of it is due."""
@@ -45,18 +50,19 @@ class _KeptBack:
 
 
 class StoreWriter:
-    """One thread that writes in order; `workers` of them, a call always on the same one."""
+    """Threads that write in order, each as much at once as it can; a call is always on the same one of them."""
 
-    def __init__(self, workers: int = 4, clock: Callable[[], float] = time.monotonic) -> None:
-        self._lanes = [_Lane(f"store-writer-{n}", clock) for n in range(workers)]
+    # Each lane more means smaller goes, and a second is enough for the others when one waits for an answer.
+    def __init__(self, store: CallStore, workers: int = 2, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lanes = [_Lane(f"store-writer-{n}", store, clock) for n in range(workers)]
 
-    def put(self, call_sid: str, what: str, write: Write, within: float = 0.0) -> threading.Event:
-        """Write soon. `what` names the part of the record; the event is set once it has been written.
+    def put(self, what: str, write: Write, within: float = 0.0) -> threading.Event:
+        """Write soon. `what` names the part of the call's record; the event is set once it has been written.
 
         With `within`, it may wait for so many seconds, so that a newer version can take its place. Nothing of a call is
         written before what was put earlier of the same call, so what cannot wait takes everything else along.
         """
-        return self._lane(call_sid).put((call_sid, what), write, within)
+        return self._lane(write.sid).put((write.sid, what), write, within)
 
     def hurry(self, call_sid: str) -> None:
         """Write what waits of this call now."""
@@ -79,8 +85,9 @@ class StoreWriter:
 
 
 class _Lane:
-    def __init__(self, name: str, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, store: CallStore, clock: Callable[[], float]) -> None:
         self.down = False
+        self._store = store
         self._clock = clock
         self._waiting: OrderedDict[Key, _Waiting] = OrderedDict()  # to be written now, one after the other
         self._kept_back: dict[str, _KeptBack] = {}  # call -> what of it may still wait
@@ -159,19 +166,22 @@ class _Lane:
             _log_lost(lost, "too many waiting")
         self._waiting[key] = entry
 
-    def _next(self) -> tuple[Key, _Waiting] | None:
-        """What is to be written now, as soon as there is something; None when there will be nothing more."""
+    def _next(self) -> _Batch:
+        """What is to be written now, as soon as there is something; empty when there will be nothing more."""
         while True:
             now = self._clock()
             if self._stopping:
                 self._let_go_until(inf)
             elif now >= self._due:
                 self._let_go_until(now + TOGETHER_SECONDS)
-            if self._waiting:
-                return self._waiting.popitem(last=False)
-            if self._stopping:
-                return None
+            if self._waiting or self._stopping:
+                return self._take()
             self._changed.wait(None if self._due == inf else max(0.0, self._due - now))
+
+    def _take(self) -> _Batch:
+        first = next(iter(self._waiting.values()), None)
+        most = 1 if first and first.tries else MOST_TOGETHER  # what has failed was put back in front of everything else
+        return [self._waiting.popitem(last=False) for _ in range(min(most, len(self._waiting)))]
 
     def _put_back(self, key: Key, entry: _Waiting) -> None:
         if self._over:
@@ -187,35 +197,49 @@ class _Lane:
     def _run(self) -> None:
         while True:
             with self._changed:
-                found = self._next()
-            if found is None:
+                batch = self._next()
+            if not batch:
                 return
-            pause = self._try(*found)
+            pause = self._try(batch)
             if pause:
                 with self._changed:
                     self._changed.wait_for(lambda: self._over, timeout=pause)
                     if self._over:
                         return
 
-    def _try(self, key: Key, entry: _Waiting) -> float:
+    def _try(self, batch: _Batch) -> float:
         """Write once. How long to wait before anything else is tried: the store is down for all alike."""
         try:
-            entry.write()
+            self._store.write_all([entry.write for _, entry in batch])
         except StoreError as error:
             self.down = error.retryable
-            if not error.retryable or self._clock() - entry.since > KEEP_TRYING_SECONDS:
-                _log_lost(key, "the store was down for too long" if error.retryable else "the store refused it")
+            if len(batch) == 1 and (lost := self._why_lost(batch[0][1], error)):
+                _log_lost(batch[0][0], lost)
                 return 0.0
-            with self._changed:
-                self._put_back(key, entry)
-            entry.tries += 1
-            return RETRY_SECONDS[min(entry.tries, len(RETRY_SECONDS)) - 1]
+            self._try_again(batch)
+            return RETRY_SECONDS[min(batch[0][1].tries, len(RETRY_SECONDS)) - 1] if error.retryable else 0.0
         except Exception:  # the thread serves other calls too
-            log.exception("a record could not be written", extra={"callSid": key[0]})
+            if len(batch) == 1:
+                log.exception("a record could not be written", extra={"callSid": batch[0][0][0]})
+            else:
+                self._try_again(batch)
             return 0.0
         self.down = False
-        entry.done.set()
+        for _, entry in batch:
+            entry.done.set()
         return 0.0
+
+    def _try_again(self, batch: _Batch) -> None:
+        """Each by itself from now on: one that the store does not take must not cost the others."""
+        with self._changed:
+            for key, entry in reversed(batch):
+                entry.tries += 1
+                self._put_back(key, entry)
+
+    def _why_lost(self, entry: _Waiting, error: StoreError) -> str:
+        if not error.retryable:
+            return "the store refused it"
+        return "the store was down for too long" if self._clock() - entry.since > KEEP_TRYING_SECONDS else ""
 
 
 def _log_lost(key: Key, reason: str) -> None:

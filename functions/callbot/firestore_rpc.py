@@ -5,6 +5,7 @@ The only place that knows Google's library, which is slow to import and so loade
 
 import functools
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -45,17 +46,15 @@ class Rpc:
     def get(self, path: Path) -> "Snapshot":
         return self.client.document(*path).get(retry=None, timeout=self._left())
 
-    def get_all(self, *paths: Path) -> "list[Snapshot]":
-        """One consistent look at several documents, in the order asked for."""
+    def get_all(self, *paths: Path, only: Sequence[str] | None = None) -> "list[Snapshot]":
+        """One consistent look at several documents, or `only` some of their fields, in the order asked for."""
         references = [self.client.document(*path) for path in paths]
-        found = {one.reference.path: one for one in self.client.get_all(references, retry=None, timeout=self._left())}
+        answer = self.client.get_all(references, field_paths=only, retry=None, timeout=self._left())
+        found = {one.reference.path: one for one in answer}
         return [found[reference.path] for reference in references]
 
     def query(self, query: "Query") -> list[Document]:
         return [found for found in map(live, query.stream(retry=None, timeout=self._left())) if found is not None]
-
-    def set(self, path: Path, document: Document) -> None:
-        self.client.document(*path).set(document, retry=None, timeout=self._left())
 
     def create(self, path: Path, document: Document) -> bool:
         """Write the document unless one is there; whether none was."""
@@ -74,8 +73,8 @@ class Rpc:
         with suppress(NotFound):
             self.client.document(*path).update(fields, retry=None, timeout=self._left())
 
-    def commit(self, *writes: "tuple[Snapshot, Document]") -> None:
-        """Write all or none, if each document still is as it was found."""
+    def commit(self, *writes: "tuple[Snapshot, Document]", over: Mapping[Path, Document] | None = None) -> None:
+        """Write all or none, if each document still is as it was found; those of `over` whole, whatever is there."""
         batch = self.client.batch()
         for found, fields in writes:
             if found.exists:
@@ -83,6 +82,8 @@ class Rpc:
                 batch.update(found.reference, fields, option=unchanged)
             else:
                 batch.create(found.reference, fields)
+        for path, document in (over or {}).items():
+            batch.set(self.client.document(*path), document)
         batch.commit(retry=None, timeout=self._left())
 
     def _left(self) -> float:

@@ -6,7 +6,7 @@ it goes is the stores' business.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -29,7 +29,8 @@ _NAMES = {"from_": "from"}  # a Python keyword
 _FORMS: Mapping[str, type[_Record]] = {"flow": Flow, "stream": StreamState, "next_step": NextStep}
 # Kept as JSON text: what a request or a model gives can have names, nesting and numbers that Firestore refuses.
 _FREE = frozenset({"variables", "tool_calls", "request"})
-_JSON = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat)
+_JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=datetime.isoformat)
+_FREE_JSON = json.JSONEncoder(ensure_ascii=False)
 _AS_THEY_ARE = frozenset({bool, int, float, type(None)})
 _KEY = re.compile(r"(?!__.*__$)[A-Za-z0-9_-][A-Za-z0-9_.:+-]{0,199}")
 
@@ -54,20 +55,20 @@ def turn_key(n: int) -> str:
 
 def call_document(call: Call) -> Document:
     """The call as a document; one that says nothing of its end of life lives for RETENTION."""
-    return _with_expiry(_plain(call), call.created_at)
+    return _with_expiry(_plain_record(call), call.created_at)
 
 
 def turn_document(turn: Turn) -> Document:
-    return _with_expiry(_plain(turn), turn.at)
+    return _with_expiry(_plain_record(turn), turn.at)
 
 
 def reservation_document(reservation: Reservation) -> Document:
-    return _with_expiry(_plain(reservation), reservation.created_at)
+    return _with_expiry(_plain_record(reservation), reservation.created_at)
 
 
 def changes_document(changes: Mapping[str, Any]) -> Document:
     """Some of a record's fields by their names in the document."""
-    return {_NAMES.get(name, name): _plain_field(name, value) for name, value in changes.items()}
+    return {_NAMES.get(name, name): _plainer(name)(value) for name, value in changes.items()}
 
 
 def call_of(document: Mapping[str, Any]) -> Call:
@@ -89,7 +90,8 @@ def is_expired(document: Mapping[str, Any], now: datetime) -> bool:
     return isinstance(end, datetime) and end <= now
 
 
-def to_json(document: Document) -> str:
+def to_json(document: Any) -> str:
+    """The document as text, or any value of one."""
     return _JSON.encode(document)
 
 
@@ -105,40 +107,49 @@ def from_json(text: str) -> Document:
 
 
 def _with_expiry(document: Document, born: datetime) -> Document:
-    return document | {"expire_at": document.get("expire_at") or (born + RETENTION).astimezone(UTC)}
+    if document.get("expire_at") is None:
+        document["expire_at"] = (born + RETENTION).astimezone(UTC)
+    return document
 
 
 def _plain(value: Any) -> Any:
     if type(value) in _AS_THEY_ARE or (type(value) is str and value.isascii()):
         return value  # most are, and every write comes through here
     match value:
-        case datetime():
-            if value.tzinfo is None:
-                raise ValueError("a record's times are aware")
-            return value.astimezone(UTC)
         case StrEnum():
             return value.value
         case str():  # half a surrogate pair, as a model's cut stream can leave it, is no text to any store
             return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        case Mapping():
-            return {_plain(name): _plain(item) for name, item in value.items()}
+        case datetime():
+            if value.tzinfo is None:
+                raise ValueError("a record's times are aware")
+            return value.astimezone(UTC)
         case list() | tuple():
             return [_plain(item) for item in value]
+        case dict() | Mapping():
+            return {_plain(name): _plain(item) for name, item in value.items()}
         case _ if is_dataclass(value) and not isinstance(value, type):
-            return changes_document({name: getattr(value, name) for name in _names(type(value))})
+            return _plain_record(value)
         case _:
             return value
 
 
+def _plain_record(record: _Record) -> Document:
+    return {name: plain(getattr(record, field)) for field, name, plain in _parts(type(record))}
+
+
 @cache
-def _names(kind: type[_Record]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _parts(kind: type[_Record]) -> tuple[tuple[str, str, Callable[[Any], Any]], ...]:
+    """Each field of a record, its name in the document, and what makes its value plain."""
+    return tuple((field.name, _NAMES.get(field.name, field.name), _plainer(field.name)) for field in fields(kind))
 
 
-def _plain_field(name: str, value: Any) -> Any:
-    if name not in _FREE:
-        return _plain(value)
-    return json.dumps(_plain(value), ensure_ascii=False)
+def _plainer(name: str) -> Callable[[Any], Any]:
+    return _free_text if name in _FREE else _plain
+
+
+def _free_text(value: Any) -> str:
+    return _FREE_JSON.encode(_plain(value))
 
 
 def _record(kind: type[_R], document: Mapping[str, Any]) -> _R:

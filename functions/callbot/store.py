@@ -4,8 +4,8 @@ One writer per field: a change of a field by the side that does not own it is a 
 The rules that every store applies inside its own transactions are the functions at the end.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, Protocol
@@ -33,7 +33,34 @@ GENERATIONAL = frozenset({"stream", "next_step"})  # each value is of one stream
 
 LIMIT_RETENTION = timedelta(days=2)  # a counter is of one day at most
 
+# `write_all` takes no more: Firestore would take 500, but what cannot wait may have come just after them.
+MOST_TOGETHER = 100
+
 Settlement = Literal["dialled", "refused", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What `CallStore.update` is given. ValueError: a field the writer does not own."""
+
+    sid: str
+    writer: Writer
+    changes: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if foreign := self.changes.keys() - OWNED[self.writer]:
+            raise ValueError(f"not fields of {self.writer}: {', '.join(sorted(foreign))}")
+
+
+@dataclass(frozen=True, slots=True)
+class PutTurn:
+    """What `CallStore.put_turn` is given."""
+
+    sid: str
+    turn: Turn
+
+
+Write = Update | PutTurn
 
 
 class TicketUsedError(RefusedError):
@@ -83,6 +110,12 @@ class CallStore(Protocol):
     def put_turn(self, sid: str, turn: Turn) -> None:
         """Write the turn whole, over an earlier version of it."""
 
+    def write_all(self, writes: Sequence[Write]) -> None:
+        """Do these in their order, MOST_TOGETHER at most, as `update` and `put_turn` say; all of them, or none.
+
+        What one of them raises undoes the others: the caller can do them one by one then.
+        """
+
     def turns(self, sid: str) -> list[Turn]:
         """All turns in order of `n`."""
 
@@ -129,12 +162,6 @@ def open_store(address: str) -> CallStore:
         project, _, database = rest.partition("/")
         return FirestoreCallStore(project, database or "(default)")
     raise ConfigError(f"CALL_STORE must be sqlite:PATH or firestore:PROJECT[/DATABASE], not {address!r}")
-
-
-def check_owner(writer: Writer, changes: Mapping[str, Any]) -> None:
-    """ValueError: `changes` has a field that is not the writer's."""
-    if foreign := changes.keys() - OWNED[writer]:
-        raise ValueError(f"not fields of {writer}: {', '.join(sorted(foreign))}")
 
 
 def without_stale(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

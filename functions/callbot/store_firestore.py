@@ -11,7 +11,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,9 +27,11 @@ from callbot.store import (
     LIMIT_RETENTION,
     CallUnknownError,
     OverLimitError,
+    PutTurn,
     Settlement,
+    Update,
+    Write,
     Writer,
-    check_owner,
     claimed,
     settled,
     without_stale,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 OPERATION_SECONDS = 2.5  # all tries together: a caller hears silence meanwhile
 RESERVE_SECONDS = 8.0  # many may be raising the same counters at once, and nobody is on the line yet
+_SAYS_WHAT_IS_STALE = ["expire_at", *(f"{name}.generation" for name in sorted(GENERATIONAL))]  # of a call
 _PAUSE_SECONDS = (0.02, 0.3)  # between tries: at most this at first, and later
 
 _T = TypeVar("_T")
@@ -105,19 +108,12 @@ class FirestoreCallStore:
         return (moved[1], moved[1].status is not moved[0].status) if moved else None
 
     def update(self, sid: str, writer: Writer, changes: Mapping[str, Any]) -> None:
-        check_owner(writer, changes)
-        if not records.is_key(sid):
-            return
-
-        def update(rpc: Rpc) -> None:  # twice is as good as once: a commit whose answer was lost needs no mark
-            if not changes.keys() & GENERATIONAL:
-                rpc.update(_CALLS.path(sid), records.changes_document(changes))
-                return
-            document = live(found := rpc.get(_CALLS.path(sid)))
-            if document and (fresh := records.changes_document(without_stale(document, changes))):
-                rpc.commit((found, fresh))
-
-        self._run(update)
+        update = Update(sid, writer, changes)
+        if changes.keys() & GENERATIONAL:
+            self.write_all([update])
+        elif records.is_key(sid):  # nothing of it can be stale, so nobody looks first
+            path, fields = _CALLS.path(sid), records.changes_document(changes)
+            self._run(lambda rpc: rpc.update(path, fields))
 
     def open_stream(self, sid: str, generation: int, at: datetime) -> Call:
         moved = self._change(_CALLS, sid, lambda call: claimed(call, generation, at))
@@ -126,8 +122,25 @@ class FirestoreCallStore:
         return moved[1]
 
     def put_turn(self, sid: str, turn: Turn) -> None:
-        path, document = _turn_path(sid, turn.n), records.turn_document(turn)
-        self._run(lambda rpc: rpc.set(path, document))
+        self.write_all([PutTurn(sid, turn)])
+
+    def write_all(self, writes: Sequence[Write]) -> None:
+        turns: dict[Path, Document] = {}
+        updates: dict[Path, list[Update]] = {}
+        for write in writes:
+            if isinstance(write, PutTurn):
+                turns[_turn_path(write.sid, write.turn.n)] = records.turn_document(write.turn)
+            elif records.is_key(write.sid):
+                updates.setdefault(_CALLS.path(write.sid), []).append(write)
+
+        def write_all(rpc: Rpc) -> None:  # twice is as good as once: a commit whose answer was lost needs no mark
+            calls = rpc.get_all(*updates, only=_SAYS_WHAT_IS_STALE) if updates else []
+            both = zip(calls, updates.values(), strict=True)
+            changed = [(found, fresh) for found, changes in both if (fresh := _fresh(live(found), changes))]
+            if changed or turns:
+                rpc.commit(*changed, over=turns)
+
+        self._run(write_all)
 
     def turns(self, sid: str) -> list[Turn]:
         if not records.is_key(sid):
@@ -255,6 +268,15 @@ class FirestoreCallStore:
                 raise StoreError("the store is closed")
             self._client = self._client or connected(self._project, self._database)
             return self._client
+
+
+def _fresh(document: Document | None, updates: Sequence[Update]) -> Document:
+    """The fields of a call's document that these change, one after the other; none of a call that is not there."""
+    fresh: Document = {}
+    if document is not None:
+        for update in updates:
+            fresh |= records.changes_document(without_stale(document | fresh, update.changes))
+    return fresh
 
 
 def _turn_path(sid: str, n: int) -> Path:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from callbot import tickets
+from callbot.calls import StreamState
 from tests.functions.scenes import (
     ACCOUNT,
     CALL_SID,
@@ -58,7 +59,9 @@ def test_a_call_is_answered_and_led_to_functions_that_exist(functions, store, na
 
 
 def test_a_step_is_signed_for_its_own_address(functions, store):
-    store.begin(a_call(created_at=datetime.now(UTC), answered_at=None))  # or it is over its time by now
+    now = datetime.now(UTC)  # by which the function goes: the call of the scenes is long over
+    stream = StreamState(generation=1, connected_at=now, seen_at=now)
+    store.begin(a_call(created_at=now, answered_at=now, stream=stream))
     query = {"step": "idle", "prompts": 0}
     assert set(addresses(post(functions, "call-flow", at("call-flow"), query))) == {at("call-flow")}
     for elsewhere in (at("twiml"), BASE, FUNCTIONS_URL + "/call-flow", at("call-flow") + "/call-flow"):

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +24,7 @@ import websocket
 from callbot import logs
 from callbot.calls import Turn
 from callbot.errors import StoreError
+from callbot.store import CallStore, PutTurn, Write
 from callbot.store_sqlite import SqliteCallStore
 from emulator.openai.faults import DropConnection, FailResponse, RefuseHandshake
 from emulator.twilio import Do, HangUp, Listen
@@ -125,9 +126,6 @@ def _of_functions(folder: Path) -> list[str]:
 def _of_the_stream_service() -> list[str]:
     """A write that the store refuses, an answer that came too late, and one of each kind of thing that is billed."""
 
-    def refused() -> None:
-        raise StoreError("too large", retryable=False)
-
     at = time.time()
     late = {"speech_end": at, "transcript": at + 0.3, "first_token": at + 3.4, "first_sentence": at + 3.6}
     late |= {"first_words_out": at + 3.7, "delivered": at + 3.8}
@@ -137,8 +135,8 @@ def _of_the_stream_service() -> list[str]:
         "input_token_details": {"audio_tokens": 50, "cached_tokens": 30, "cached_tokens_details": {"audio_tokens": 10}}
     }
     with logged() as written:
-        writer = StoreWriter(workers=1)
-        writer.put("CA" + "c" * 32, "turn", refused)
+        writer = StoreWriter(_Refusing())
+        writer.put("turn 1", PutTurn("CA" + "c" * 32, turn))
         writer.stop(PATIENCE)
         log = StreamLog(1, {})
         log.bill(openai_usage.of_response(told))
@@ -148,6 +146,13 @@ def _of_the_stream_service() -> list[str]:
         for note in [*log.kept(turn), log.usage("a-model", 61.0, reads_aloud=True)]:
             _note(note)
     return written.getvalue().splitlines()
+
+
+class _Refusing(CallStore):
+    """A store for which every write is too large."""
+
+    def write_all(self, writes: Sequence[Write]) -> None:
+        raise StoreError(f"{len(writes)} too large", retryable=False)
 
 
 def _note(note: Note) -> None:

@@ -280,7 +280,7 @@ def test_a_store_that_is_down_keeps_nobody_out(door: Door, vendors: Vendors, mon
     def down(*_: object, **__: object) -> None:
         raise StoreError("down")
 
-    for method in ("open_stream", "begin", "update", "put_turn", "turns", "get"):
+    for method in ("open_stream", "begin", "update", "write_all", "turns", "get"):
         monkeypatch.setattr(door.store, method, down)
     door.stream(ticket=ticket())
     assert vendors.visited.wait(PATIENCE)

@@ -1,6 +1,6 @@
 """What a stream writes of its call: how soon, how often, and that whoever reads it in time finds what it needs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from threading import Event
 from typing import Any
@@ -10,7 +10,7 @@ from call_scenes import a_call, a_turn
 
 from callbot.calls import EngineName, NextStep, Turn
 from callbot.flow import _CALLER_SPEAKING, _SILENT_STREAM
-from callbot.store import OWNED, Writer
+from callbot.store import PutTurn, Update, Write, Writer
 from stream_service.inbox import CALM_TICK_SECONDS
 from stream_service.record import (
     ACTIVE_EVERY_SECONDS,
@@ -26,17 +26,17 @@ ENGINES: Sequence[EngineName] = ("amivoice", "realtime")
 
 
 class Desk:
-    """A writer and a store in one: what was put, how long it may wait, and what is written once it goes out."""
+    """In the writer's place: what was put, how long it may wait, and what is written once it goes out."""
 
     def __init__(self) -> None:
         self.put_within: list[tuple[str, float]] = []
         self.updates: list[Mapping[str, Any]] = []
         self.turns: list[Turn] = []
         self.hurried = 0
-        self._waiting: dict[str, Callable[[], None]] = {}
+        self._waiting: dict[str, Write] = {}
 
-    def put(self, call_sid: str, what: str, write: Callable[[], None], within: float = 0.0) -> Event:
-        assert call_sid == "CA1"
+    def put(self, what: str, write: Write, within: float = 0.0) -> Event:
+        assert write.sid == "CA1"
         self.put_within.append((what, within))
         self._waiting[what] = write
         return Event()
@@ -45,19 +45,15 @@ class Desk:
         assert call_sid == "CA1"
         self.hurried += 1
 
-    def update(self, sid: str, writer: Writer, changes: Mapping[str, Any]) -> None:
-        assert sid == "CA1"
-        assert changes.keys() <= OWNED[writer]
-        self.updates.append(changes)
-
-    def put_turn(self, sid: str, turn: Turn) -> None:
-        assert sid == "CA1"
-        self.turns.append(turn)
-
     def write(self) -> None:
         """All that waits goes out."""
         for write in self._waiting.values():
-            write()
+            match write:
+                case Update(_, writer, changes):
+                    assert writer is Writer.STREAM
+                    self.updates.append(changes)
+                case PutTurn(_, turn):
+                    self.turns.append(turn)
         self._waiting.clear()
 
 
@@ -67,7 +63,7 @@ def desk() -> Desk:
 
 
 def record_of(engine: EngineName, desk: Desk) -> CallRecord:
-    return CallRecord(a_call(engine), desk, desk, BEGIN)  # type: ignore[arg-type]  # all of both that it uses
+    return CallRecord(a_call(engine), desk, BEGIN)  # type: ignore[arg-type]  # all of it that is used
 
 
 def test_the_stream_and_what_is_billed_go_out_in_one_write(desk: Desk) -> None:

@@ -1,46 +1,18 @@
-"""Writes behind the call's back: in order, again when the store is down, and never silently lost."""
+"""Writes behind the call's back: in order, again when the store is down, and never silently lost.
+
+What may wait is in `test_writer_keeps_back.py`, what goes out in one go in `test_writer_together.py`.
+"""
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from writer_scenes import PATIENCE, Store, words
 
 from callbot.errors import StoreError
 from stream_service import writer as writer_module
 from stream_service.writer import KEEP_TRYING_SECONDS, StoreWriter
-
-PATIENCE = 10.0
-
-
-class Store:
-    """Takes notes; down while it is told to be, slow while its gate is closed."""
-
-    def __init__(self) -> None:
-        self.written: list[str] = []
-        self.tries = 0
-        self.down = False
-        self.gate = threading.Event()
-        self.gate.set()
-        self._changed = threading.Condition()
-
-    def write(self, what: str) -> Callable[[], None]:
-        def now() -> None:
-            with self._changed:
-                self.tries += 1
-                self._changed.notify_all()
-            assert self.gate.wait(PATIENCE)
-            if self.down:
-                raise StoreError("down")
-            with self._changed:
-                self.written.append(what)
-                self._changed.notify_all()
-
-        return now
-
-    def wait(self, condition: Callable[[], object]) -> None:
-        with self._changed:
-            assert self._changed.wait_for(condition, PATIENCE), (self.written, self.tries)
 
 
 @pytest.fixture
@@ -49,10 +21,10 @@ def store() -> Store:
 
 
 @pytest.fixture
-def lane(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreWriter]:
+def lane(monkeypatch: pytest.MonkeyPatch, store: Store) -> Iterator[StoreWriter]:
     """A writer with one thread that tries again soon."""
     monkeypatch.setattr(writer_module, "RETRY_SECONDS", (0.001, 0.01))
-    writer = StoreWriter(workers=1)
+    writer = StoreWriter(store, workers=1)
     yield writer
     writer.stop(PATIENCE)
 
@@ -63,7 +35,7 @@ def lost(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 
 
 def test_everything_is_written_in_order(lane: StoreWriter, store: Store) -> None:
-    done = [lane.put("CA1", f"turn {n}", store.write(f"{n}")) for n in range(100)]
+    done = [lane.put(f"turn {n}", words("CA1", f"{n}")) for n in range(100)]
     assert all(event.wait(PATIENCE) for event in done)
     assert store.written == [f"{n}" for n in range(100)]
 
@@ -72,11 +44,11 @@ def test_while_the_store_is_slow_the_newest_version_replaces_the_one_that_waits(
     lane: StoreWriter, store: Store
 ) -> None:
     store.gate.clear()
-    lane.put("CA1", "usage", store.write("first"))
+    lane.put("usage", words("CA1", "first"))
     store.wait(lambda: store.tries == 1)  # it is being written
-    waiting = lane.put("CA1", "stream", store.write("old"))
-    lane.put("CA1", "turn 1", store.write("turn"))
-    newest = lane.put("CA1", "stream", store.write("new"))
+    waiting = lane.put("stream", words("CA1", "old"))
+    lane.put("turn 1", words("CA1", "turn"))
+    newest = lane.put("stream", words("CA1", "new"))
     store.gate.set()
     assert newest.wait(PATIENCE)
     assert waiting.is_set()
@@ -85,7 +57,7 @@ def test_while_the_store_is_slow_the_newest_version_replaces_the_one_that_waits(
 
 def test_calls_do_not_replace_each_others_fields(lane: StoreWriter, store: Store) -> None:
     store.gate.clear()
-    done = [lane.put(sid, "stream", store.write(sid)) for sid in ("CA1", "CA2", "CA3")]
+    done = [lane.put("stream", words(sid, sid)) for sid in ("CA1", "CA2", "CA3")]
     store.gate.set()
     assert all(event.wait(PATIENCE) for event in done)
     assert sorted(store.written) == ["CA1", "CA2", "CA3"]
@@ -95,7 +67,7 @@ def test_a_store_that_comes_back_gets_everything_in_order(
     lane: StoreWriter, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.down = True
-    done = [lane.put("CA1", f"turn {n}", store.write(f"{n}")) for n in range(5)]
+    done = [lane.put(f"turn {n}", words("CA1", f"{n}")) for n in range(5)]
     store.wait(lambda: store.tries >= 4)
     assert not any(event.is_set() for event in done)
     store.down = False
@@ -108,9 +80,9 @@ def test_a_newer_version_that_came_during_a_failed_write_is_the_one_that_is_trie
     lane: StoreWriter, store: Store
 ) -> None:
     store.gate.clear()
-    lane.put("CA1", "stream", store.write("old"))
+    lane.put("stream", words("CA1", "old"))
     store.wait(lambda: store.tries == 1)
-    newer = lane.put("CA1", "stream", store.write("new"))
+    newer = lane.put("stream", words("CA1", "new"))
     store.down = True
     store.gate.set()
     store.wait(lambda: store.tries >= 2)
@@ -124,15 +96,15 @@ def test_what_is_too_old_is_logged_as_lost_without_its_words(
 ) -> None:
     monkeypatch.setattr(writer_module, "RETRY_SECONDS", (0.001,))
     now = [0.0]
-    writer = StoreWriter(workers=1, clock=lambda: now[0])
+    writer = StoreWriter(store, workers=1, clock=lambda: now[0])
     store.down = True
-    writer.put("CA1", "turn 1", store.write("secret words"))
+    writer.put("turn 1", words("CA1", "secret words"))
     store.wait(lambda: store.tries >= 2)
     now[0] = KEEP_TRYING_SECONDS + 1
     tries = store.tries
     store.wait(lambda: store.tries > tries)
     store.down = False
-    assert writer.put("CA1", "turn 2", store.write("2")).wait(PATIENCE)
+    assert writer.put("turn 2", words("CA1", "2")).wait(PATIENCE)
     writer.stop(PATIENCE)
     assert lost(caplog) == [("turn 1", "the store was down for too long")]
     assert store.written == ["2"]
@@ -144,9 +116,9 @@ def test_what_waits_is_bounded(
 ) -> None:
     monkeypatch.setattr(writer_module, "MOST_WAITING", 3)
     store.gate.clear()
-    lane.put("CA1", "turn 0", store.write("0"))
+    lane.put("turn 0", words("CA1", "0"))
     store.wait(lambda: store.tries == 1)
-    done = [lane.put("CA1", f"turn {n}", store.write(f"{n}")) for n in range(1, 6)]
+    done = [lane.put(f"turn {n}", words("CA1", f"{n}")) for n in range(1, 6)]
     store.gate.set()
     assert done[-1].wait(PATIENCE)
     assert store.written == ["0", "3", "4", "5"]
@@ -156,19 +128,17 @@ def test_what_waits_is_bounded(
 def test_a_write_that_is_a_bug_costs_nobody_elses(
     lane: StoreWriter, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken() -> None:
-        raise KeyError("+819012345678")
-
-    lane.put("CA1", "turn 1", broken)
-    assert lane.put("CA2", "turn 1", store.write("2")).wait(PATIENCE)
+    store.refuses = {"broken": KeyError("+819012345678")}
+    lane.put("turn 1", words("CA1", "broken"))
+    assert lane.put("turn 1", words("CA2", "2")).wait(PATIENCE)
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
 def test_stopping_writes_what_waits(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    writer = StoreWriter(workers=3)
+    writer = StoreWriter(store, workers=3)
     store.gate.clear()
     for n in range(50):
-        writer.put(f"CA{n}", "stream", store.write(f"{n}"))
+        writer.put("stream", words(f"CA{n}", f"{n}"))
     opener = threading.Timer(0.05, store.gate.set)
     opener.start()
     writer.stop(PATIENCE)
@@ -182,10 +152,10 @@ def test_stopping_while_the_store_is_down_logs_each_loss_once(
     monkeypatch: pytest.MonkeyPatch, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(writer_module, "RETRY_SECONDS", (60.0,))
-    writer = StoreWriter(workers=1)
+    writer = StoreWriter(store, workers=1)
     store.down = True
     for n in range(3):
-        writer.put("CA1", f"turn {n}", store.write(f"{n}"))
+        writer.put(f"turn {n}", words("CA1", f"{n}"))
     store.wait(lambda: store.tries == 1)
     writer.stop(0.1)
     assert sorted(lost(caplog)) == [(f"turn {n}", "stopped") for n in range(3)]
@@ -194,10 +164,10 @@ def test_stopping_while_the_store_is_down_logs_each_loss_once(
 def test_what_is_being_written_when_time_is_up_is_lost_too_if_it_fails(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer = StoreWriter(workers=1)
+    writer = StoreWriter(store, workers=1)
     store.down = True
     store.gate.clear()
-    writer.put("CA1", "turn 0", store.write("0"))
+    writer.put("turn 0", words("CA1", "0"))
     store.wait(lambda: store.tries == 1)
     (thread,) = (t for t in threading.enumerate() if t.name.startswith("store-writer"))
     writer.stop(0.05)
@@ -207,16 +177,16 @@ def test_what_is_being_written_when_time_is_up_is_lost_too_if_it_fails(
 
 
 def test_what_comes_after_the_stop_is_logged_as_lost(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    writer = StoreWriter(workers=1)
+    writer = StoreWriter(store, workers=1)
     writer.stop(PATIENCE)
-    assert not writer.put("CA1", "stream", store.write("late")).is_set()
+    assert not writer.put("stream", words("CA1", "late")).is_set()
     assert lost(caplog) == [("stream", "stopped")]
 
 
 def test_a_call_can_ask_whether_its_store_is_down(lane: StoreWriter, store: Store) -> None:
     assert not lane.is_down("CA1")
     store.down = True
-    written = lane.put("CA1", "stream", store.write("1"))
+    written = lane.put("stream", words("CA1", "1"))
     store.wait(lambda: store.tries >= 2)
     assert lane.is_down("CA1")
     store.down = False
@@ -227,10 +197,8 @@ def test_a_call_can_ask_whether_its_store_is_down(lane: StoreWriter, store: Stor
 def test_what_the_store_refuses_for_good_is_lost_at_once(
     lane: StoreWriter, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refused() -> None:
-        raise StoreError("too large", retryable=False)
-
-    lane.put("CA1", "turn 1", refused)
-    assert lane.put("CA1", "turn 2", store.write("2")).wait(PATIENCE)
+    store.refuses = {"refused": StoreError("too large", retryable=False)}
+    lane.put("turn 1", words("CA1", "refused"))
+    assert lane.put("turn 2", words("CA1", "2")).wait(PATIENCE)
     assert lost(caplog) == [("turn 1", "the store refused it")]
     assert not lane.is_down("CA1")

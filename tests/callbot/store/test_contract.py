@@ -112,6 +112,12 @@ def test_an_expired_record_is_gone(store: CallStore) -> None:
     assert store.reserve(a_reservation(), {})[1]
 
 
+def test_a_turn_written_again_lives_as_long_as_its_newer_version(store: CallStore) -> None:
+    store.put_turn(SID, a_turn(1, at=NOW - timedelta(days=31)))
+    store.put_turn(SID, a_turn(1))
+    assert store.turns(SID) == [a_turn(1)]
+
+
 def test_the_newest_calls_come_first(store: CallStore) -> None:
     calls = [store.begin(a_call(f"CA{n:032}", created_at=NOW - timedelta(seconds=n))) for n in (2, 0, 1)]
     by_age = [calls[1], calls[2], calls[0]]

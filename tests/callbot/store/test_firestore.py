@@ -11,9 +11,9 @@ import pytest
 from google.api_core import exceptions
 
 from callbot import store_firestore
-from callbot.calls import Status, StatusReport
+from callbot.calls import Status, StatusReport, StreamState
 from callbot.errors import StoreError
-from callbot.store import OverLimitError
+from callbot.store import OverLimitError, PutTurn, Update, Writer
 from callbot.store_firestore import FirestoreCallStore
 from tests.callbot.store.conftest import NOW, a_call, a_reservation, a_turn
 
@@ -78,8 +78,8 @@ def lose_one_answer(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     commit = store_firestore.Rpc.commit
     lost: list[str] = []
 
-    def commit_and_lose(self: store_firestore.Rpc, *writes: object) -> None:
-        commit(self, *writes)  # type: ignore[arg-type]  # handed on as it came
+    def commit_and_lose(self: store_firestore.Rpc, *writes: object, **named: object) -> None:
+        commit(self, *writes, **named)  # type: ignore[arg-type]  # handed on as it came
         if not lost:
             lost.append("answer")
             raise exceptions.ServiceUnavailable("gone")  # type: ignore[no-untyped-call]  # the library's own gap
@@ -125,6 +125,26 @@ def test_a_record_too_big_is_an_error_that_trying_again_does_not_help(firestore:
     with pytest.raises(StoreError) as failure:
         firestore.put_turn(SID, a_turn(1, text="あ" * 400_000))
     assert not failure.value.retryable
+
+
+@pytest.mark.firestore
+def test_one_record_too_big_keeps_out_all_that_goes_with_it(firestore: FirestoreCallStore) -> None:
+    with pytest.raises(StoreError) as failure:
+        firestore.write_all([PutTurn(SID, a_turn(1)), PutTurn(SID, a_turn(2, text="あ" * 400_000))])
+    assert not failure.value.retryable
+    assert firestore.turns(SID) == []
+
+
+@pytest.mark.firestore
+def test_what_goes_in_one_go_is_written_though_the_answer_is_lost(
+    firestore: FirestoreCallStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = firestore.begin(a_call())
+    lost = lose_one_answer(monkeypatch)
+    firestore.write_all([PutTurn(SID, a_turn(1)), Update(SID, Writer.STREAM, {"stream": StreamState(seen_at=NOW)})])
+    assert lost == ["answer"]
+    assert firestore.turns(SID) == [a_turn(1)]
+    assert firestore.get(SID) == replace(call, stream=StreamState(seen_at=NOW))
 
 
 @pytest.mark.firestore

@@ -6,9 +6,9 @@ import pytest
 
 from callbot import firestore_rpc
 from callbot.calls import Flow, StreamState
-from callbot.store import Writer
+from callbot.store import PutTurn, Update, Writer
 from callbot.store_firestore import FirestoreCallStore
-from tests.callbot.store.conftest import NOW, a_call
+from tests.callbot.store.conftest import NOW, a_call, a_turn
 
 pytestmark = pytest.mark.firestore
 SID = a_call().sid
@@ -22,13 +22,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def counted(name: str) -> None:
         asks = getattr(firestore_rpc.Rpc, name)
 
-        def ask(self: firestore_rpc.Rpc, *given: object) -> object:
+        def ask(self: firestore_rpc.Rpc, *given: object, **named: object) -> object:
             names.append(name)
-            return asks(self, *given)
+            return asks(self, *given, **named)
 
         monkeypatch.setattr(firestore_rpc.Rpc, name, ask)
 
-    for name in ("get", "get_all", "query", "set", "create", "update", "commit"):
+    for name in ("get", "get_all", "query", "create", "update", "commit"):
         counted(name)
     return names
 
@@ -71,4 +71,21 @@ def test_what_may_be_stale_is_compared_first(firestore: FirestoreCallStore, aske
     firestore.open_stream(SID, 2, NOW)
     asked.clear()
     firestore.update(SID, Writer.STREAM, {"stream": StreamState(generation=1)})
-    assert asked == ["get"]
+    assert asked == ["get_all"]
+
+
+def test_turns_are_written_without_looking(firestore: FirestoreCallStore, asked: list[str]) -> None:
+    firestore.put_turn(SID, a_turn(1))
+    firestore.write_all([PutTurn(SID, a_turn(n)) for n in range(1, 101)])
+    assert asked == ["commit", "commit"]
+    assert len(firestore.turns(SID)) == 100
+
+
+def test_what_is_written_of_many_calls_in_one_go_is_one_look_and_one_commit(
+    firestore: FirestoreCallStore, asked: list[str]
+) -> None:
+    calls = [firestore.open_stream(firestore.begin(a_call(f"CA{n:032}")).sid, 1, NOW) for n in range(20)]
+    asked.clear()
+    turns = [PutTurn(call.sid, a_turn(1)) for call in calls]
+    firestore.write_all([*turns, *(Update(call.sid, Writer.STREAM, {"stream": call.stream}) for call in calls)])
+    assert asked == ["get_all", "commit"]

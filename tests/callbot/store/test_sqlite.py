@@ -14,7 +14,7 @@ import pytest
 from callbot import sqlite_schema
 from callbot.calls import Status, StatusReport
 from callbot.errors import ConfigError, StoreError
-from callbot.store import CallStore, open_store
+from callbot.store import CallStore, Writer, open_store
 from callbot.store_firestore import FirestoreCallStore
 from callbot.store_sqlite import SqliteCallStore
 from tests.callbot.store.conftest import NOW, a_call, a_reservation, a_turn, all_at_once
@@ -140,6 +140,9 @@ def test_a_damaged_file_is_a_store_error(path: Path) -> None:
         other.execute("UPDATE calls SET document = '{\"sid\": 1'")
     with pytest.raises(StoreError, match="cannot be read"):
         store.get(SID)
+    with pytest.raises(StoreError) as failure:
+        store.update(SID, Writer.FUNCTIONS, {"end_reason": "busy"})
+    assert not failure.value.retryable
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("DROP TABLE turns")
     with pytest.raises(StoreError, match="no such table"):

@@ -76,6 +76,7 @@ def test_any_bytes_in_any_pieces_are_understood_alike(
 
 
 @given(st.integers(0, 255), st.one_of(st.binary(max_size=200), st.sampled_from([125, 126, 65_535, 65_536]).map(bytes)))
+@settings(deadline=None)
 def test_frames_are_the_same_but_for_the_mask(codec: Codec, first: int, payload: bytes) -> None:
     plain = codec.encode(first, payload, False)
     assert plain == PYTHON.encode(first, payload, False)
