@@ -257,8 +257,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _wait(self, seconds: float) -> None:
         """Lets time pass. Raises _ClientClosed as soon as the client closes, or the server stops."""
         waiter = self.server.chat.stopping
+        readable = select.poll()  # which, unlike select, does not mind how many files this process has open
+        readable.register(self.connection, select.POLLIN)
         while True:
-            if select.select([self.connection], [], [], 0)[0]:
+            if readable.poll(0):
                 with contextlib.suppress(BlockingIOError):
                     if not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
                         raise _ClientClosed

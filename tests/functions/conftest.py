@@ -3,8 +3,10 @@
 import functools
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import urlencode
 
 import functions_framework
@@ -53,9 +55,20 @@ def store(environment: pytest.MonkeyPatch) -> Iterator[CallStore]:
 class Functions:
     """All functions; `post` sends what Twilio would, signed."""
 
+    def __init__(self) -> None:
+        self._modules: list[ModuleType] = []  # each function's own `main`
+
     @functools.cache  # noqa: B019  (lives as long as the test)
     def app(self, target: str) -> Flask:
-        return functions_framework.create_app(target=target, source=str(MAIN))
+        app = functions_framework.create_app(target=target, source=str(MAIN))
+        self._modules.append(sys.modules[MAIN.stem])
+        return app
+
+    def close(self) -> None:
+        """Close the files of those that have opened a store: a process has only so many."""
+        for main in self._modules:
+            if main.store.cache_info().currsize:
+                main.store().close()
 
     def client(self, target: str) -> FlaskClient:
         return self.app(target).test_client()
@@ -88,6 +101,8 @@ class Functions:
 
 
 @pytest.fixture
-def functions(environment: pytest.MonkeyPatch, twilio: FakeTwilio) -> Functions:
+def functions(environment: pytest.MonkeyPatch, twilio: FakeTwilio) -> Iterator[Functions]:
     environment.setenv("TWILIO_API_URL", twilio.url)
-    return Functions()
+    functions = Functions()
+    yield functions
+    functions.close()
