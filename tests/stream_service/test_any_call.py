@@ -129,7 +129,7 @@ def begin(build: Callable[..., Scene], history: tuple[int, int]) -> Scene:
     return build(earlier if generation > 1 else None, generation=generation, answered_at=since(seconds))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=35, deadline=None)
 @given(st.data(), histories, st.integers(1, 40))
 def test_any_spoken_call(data: st.DataObject, history: tuple[int, int], steps: int) -> None:
     scene = begin(spoken, history)
@@ -148,7 +148,7 @@ def test_any_spoken_call(data: st.DataObject, history: tuple[int, int], steps: i
         assert all(turn.complete and turn.heard is not None for turn in scene.turns() if turn.role == "agent")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=35, deadline=None)
 @given(st.data(), histories, st.integers(1, 40))
 def test_any_voiced_call(data: st.DataObject, history: tuple[int, int], steps: int) -> None:
     scene = begin(voiced, history)

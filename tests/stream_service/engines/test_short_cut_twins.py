@@ -125,7 +125,7 @@ frames_of_callers = st.one_of(
     st.integers(50, 1_000),
 )
 @example([(frames.python_encode(0x01, b"a", True), True), (frames.python_encode(0x81, SMALL, True), True)], [], 100)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_any_frames_in_any_pieces_come_to_the_same(
     stream: list[tuple[bytes, bool]], cuts: list[int], limit: int
 ) -> None:
@@ -246,7 +246,7 @@ def is_text(message: bytes) -> bool:
 
 
 @given(st.one_of(st.binary(max_size=200), pieces))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_no_bytes_are_too_odd(message: bytes) -> None:
     """Also those that no text frame can carry are looked at alike."""
     ours, theirs = (Caller(how).attach() for how in (Codec(), compiled_codec()))

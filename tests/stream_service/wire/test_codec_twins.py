@@ -58,7 +58,7 @@ streams = st.lists(st.one_of(heads, st.binary(max_size=200)), max_size=8).map(b"
 
 @given(streams, st.booleans(), st.lists(st.integers(0, 400), max_size=6), st.integers(0, 300))
 @example(b"\x81\x83abcd" + bytes((0xE3 ^ 0x61, 0x81 ^ 0x62, 0x82 ^ 0x63)), True, [5, 6, 7], 200)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_any_bytes_in_any_pieces_are_understood_alike(
     codec: Codec, data: bytes, masked: bool, cuts: list[int], limit: int
 ) -> None:
@@ -166,14 +166,14 @@ def taken_down(codec: Codec, message: bytes) -> tuple[bool, list[tuple[int, str,
 @given(messages_of_members(TWILIO))
 @example(b'{"event":"media","media":{"payload":"no+JhoaJjpz="}}')
 @example(b'{"event":"media","media":{"payload":"AAA')
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_the_callers_audio_is_found_in_the_same_place(codec: Codec, message: bytes) -> None:
     assert taken_up(codec, message) == taken_up(PYTHON, message)
 
 
 @given(messages_of_members(OPENAI))
 @example(b'{"type":"response.output_audio.delta","response_id":"r","item_id":"i","delta":"AAAA"}')
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_the_models_audio_is_found_in_the_same_place(codec: Codec, message: bytes) -> None:
     assert taken_down(codec, message) == taken_down(PYTHON, message)
 

@@ -145,7 +145,7 @@ def test_we_understand_what_wsproto_writes(parts: list[tuple[str | bytes, bool]]
 
 @given(st.binary(max_size=400), st.booleans(), st.lists(st.integers(0, 400), max_size=4))
 @example(b"\x81\xfe\x00\x05", True, [])
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_no_bytes_whatever_raise_anything_but_frame_error(data: bytes, masked: bool, cuts: list[int]) -> None:
     decoder = under_test.Decoder(masked, 200)
     with contextlib.suppress(FrameError):
@@ -156,7 +156,7 @@ def test_no_bytes_whatever_raise_anything_but_frame_error(data: bytes, masked: b
 
 
 @given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=130)), max_size=5))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_we_refuse_what_wsproto_refuses_and_nothing_else(wire: list[tuple[int, bytes]]) -> None:
     upto_close = next((at + 1 for at, (first, _) in enumerate(wire) if first & 0xF == frames.CLOSE), None)
     assume(upto_close is None or wire[upto_close - 1][1][:2] != (1014).to_bytes(2, "big"))  # see below
