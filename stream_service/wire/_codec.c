@@ -1,12 +1,12 @@
 /* The part of the audio path that touches every byte, compiled: frames, masks, the messages audio travels in, what waits
  * to be written, and the loop that moves it all. Optional: each piece has its like in Python, which says what it does and
- * is what it is tested against. No threads, and no memory but Python's.
+ * is what it is tested against. No threads, and no memory but Python's and OpenSSL's.
  *
  *     python -m stream_service.wire.build_codec
  *
  * Only Python's stable interface of 3.11 is used, so that one build serves every version from there on. Everything here
- * runs under the interpreter's lock, but for the wait in `poll`, and calls no Python code while a structure of ours is
- * being changed. */
+ * runs under the interpreter's lock, but for the wait in `poll` and the vendors' handshakes, and calls no Python code while
+ * a structure of ours is being changed. */
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #define _GNU_SOURCE

@@ -144,11 +144,12 @@ static void realtime_step(Session *s, double now) {
     } else if (!s->speech_ends) speech_starts(s, now + SPEECH_SECONDS);
 }
 
-static const char WORDS[] =
-    "{\"results\":[{\"confidence\":0.98,\"starttime\":100,\"endtime\":2900,\"tokens\":[{\"written\":\"\\u660e\\u65e5\"},"
-    "{\"written\":\"\\u306e\\u671d\"},{\"written\":\"\\u958b\\u3044\\u3066\\u3044\\u307e\\u3059\\u304b\"}],"
-    "\"text\":\"\\u660e\\u65e5\\u306e\\u671d\\u958b\\u3044\\u3066\\u3044\\u307e\\u3059\\u304b\"}],"
-    "\"text\":\"\\u660e\\u65e5\\u306e\\u671d\\u958b\\u3044\\u3066\\u3044\\u307e\\u3059\\u304b\"";
+#define WORDS_SO_FAR \
+    "{\"results\":[{\"confidence\":0.98,\"starttime\":100,\"endtime\":2900,\"tokens\":[{\"written\":\"\\u660e\\u65e5\"}," \
+    "{\"written\":\"\\u306e\\u671d\"},{\"written\":\"\\u958b\\u3044\\u3066\\u3044\\u307e\\u3059\\u304b\"}]," \
+    "\"text\":\"\\u660e\\u65e5\\u306e\\u671d\\u958b\\u3044\\u3066\\u3044\\u307e\\u3059\\u304b\"}]," \
+    "\"text\":\"\\u660e\\u65e5\\u306e\\u671d\\u958b\\u3044\\u3066\\u3044\\u307e\\u3059\\u304b"
+static const char WORDS[] = WORDS_SO_FAR "\"";
 
 static void amivoice_step(Session *s, double now) {
     char text[1024];
@@ -167,7 +168,9 @@ static void amivoice_step(Session *s, double now) {
         snprintf(text, sizeof text, "S %u", s->call->up.count * 20);
         ws_text(&s->conn, text);
     } else {
-        snprintf(text, sizeof text, "U %s}", WORDS);
+        /* Other words each time, or they are no news; but those of a turn are to be what is understood at its end. */
+        if (turns) snprintf(text, sizeof text, "U %s}", WORDS);
+        else snprintf(text, sizeof text, "U %s%u\"}", WORDS_SO_FAR, s->call->up.count);
         ws_text(&s->conn, text);
     }
     double next = now + INTERIM_SECONDS;
