@@ -66,6 +66,8 @@ class TlsSocket(socket.socket):
 
     def _until_done(self, step: Callable[[], _Got]) -> _Got:
         timeout = self.gettimeout()
+        if timeout == 0:
+            return step()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             try:

@@ -41,7 +41,9 @@ static bool send_frame(Outbox *outbox, PyObject *flush, bool is_audio, uint8_t f
 
 /* Whether the next message, too, may go by this route. Each may change that, and so may other threads while TLS or Python
  * is at work. */
-static bool goes_on(const Lane *self, const void *route) { return self->open && !self->held && self->route == route; }
+static bool goes_on(const Lane *self, const void *route) {
+    return self->mover && self->open && !self->held && self->route == route;
+}
 
 /* Ask Python's part of a route about a message: 1 when it takes it, 0 when it is for whoever is behind the route, -1 with
  * an error. What has been written down before goes out before, because Python may have more to say to the same peer. */

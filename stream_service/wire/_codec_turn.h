@@ -38,11 +38,11 @@ static bool report(PyObject *rest, int fd, uint32_t events) {
     return done;
 }
 
-/* Writes the batch; false with an error. */
+/* Writes the batch, if there is one; false with an error. */
 static bool batch_leaves(Mover *self) {
+    if (self == NULL || self->batch.to == NULL) return true;
     Batch *batch = &self->batch;
     Lane *lane = batch->to;
-    if (lane == NULL) return true;
     Piece data = {(char *)batch->bytes, batch->size};
     batch->to = NULL, batch->size = 0;
     uint32_t left = write_now(lane, NULL, data);

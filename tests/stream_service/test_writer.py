@@ -164,12 +164,13 @@ def test_stopping_while_the_store_is_down_logs_each_loss_once(
 def test_what_is_being_written_when_time_is_up_is_lost_too_if_it_fails(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
+    others = set(threading.enumerate())
     writer = StoreWriter(store, workers=1)
     store.down = True
     store.gate.clear()
     writer.put("turn 0", words("CA1", "0"))
     store.wait(lambda: store.tries == 1)
-    (thread,) = (t for t in threading.enumerate() if t.name.startswith("store-writer"))
+    (thread,) = set(threading.enumerate()) - others
     writer.stop(0.05)
     store.gate.set()
     thread.join(PATIENCE)

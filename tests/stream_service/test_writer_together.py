@@ -123,13 +123,14 @@ def test_a_newer_version_that_came_while_they_failed_takes_its_place(lane: Store
 def test_what_is_being_written_when_time_is_up_is_logged_as_lost_one_by_one(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
+    others = set(threading.enumerate())
     writer = StoreWriter(store, workers=1)
     store.gate.clear()
     writer.put("turn 1", words("CA1", "a"), LONG)
     writer.put("turn 2", words("CA1", "b"), LONG)
     writer.hurry("CA1")
     store.wait(lambda: store.together == [["a", "b"]])
-    (thread,) = (t for t in threading.enumerate() if t.name.startswith("store-writer"))
+    (thread,) = set(threading.enumerate()) - others
     writer.stop(0.05)
     store.down = True
     store.gate.set()
