@@ -144,12 +144,11 @@ static void realtime_step(Session *s, double now) {
     } else if (!s->speech_ends) speech_starts(s, now + SPEECH_SECONDS);
 }
 
-#define WORDS_SO_FAR \
-    "{\"results\":[{\"confidence\":0.98,\"starttime\":100,\"endtime\":2900,\"tokens\":[{\"written\":\"\\u660e\\u65e5\"}," \
-    "{\"written\":\"\\u306e\\u671d\"},{\"written\":\"\\u958b\\u3044\\u3066\\u3044\\u307e\\u3059\\u304b\"}]," \
-    "\"text\":\"\\u660e\\u65e5\\u306e\\u671d\\u958b\\u3044\\u3066\\u3044\\u307e\\u3059\\u304b\"}]," \
-    "\"text\":\"\\u660e\\u65e5\\u306e\\u671d\\u958b\\u3044\\u3066\\u3044\\u307e\\u3059\\u304b"
-static const char WORDS[] = WORDS_SO_FAR "\"";
+static const char WORDS[] =
+    "{\"results\":[{\"confidence\":0.98,\"starttime\":100,\"endtime\":2900,\"tokens\":[{\"written\":\"\\u660e\\u65e5\"},"
+    "{\"written\":\"\\u306e\\u671d\"},{\"written\":\"\\u958b\\u3044\\u3066\\u3044\\u307e\\u3059\\u304b\"}],"
+    "\"text\":\"\\u660e\\u65e5\\u306e\\u671d\\u958b\\u3044\\u3066\\u3044\\u307e\\u3059\\u304b\"}],"
+    "\"text\":\"\\u660e\\u65e5\\u306e\\u671d\\u958b\\u3044\\u3066\\u3044\\u307e\\u3059\\u304b\"";
 
 static void amivoice_step(Session *s, double now) {
     char text[1024];
@@ -168,9 +167,7 @@ static void amivoice_step(Session *s, double now) {
         snprintf(text, sizeof text, "S %u", s->call->up.count * 20);
         ws_text(&s->conn, text);
     } else {
-        /* Other words each time, or they are no news; but those of a turn are to be what is understood at its end. */
-        if (turns) snprintf(text, sizeof text, "U %s}", WORDS);
-        else snprintf(text, sizeof text, "U %s%u\"}", WORDS_SO_FAR, s->call->up.count);
+        snprintf(text, sizeof text, "U %s}", WORDS);
         ws_text(&s->conn, text);
     }
     double next = now + INTERIM_SECONDS;
