@@ -2,22 +2,23 @@
 
 Twilio buffers what it gets and plays it in real time, so bytes sent are not bytes heard. Two things bound the truth:
 the clock (audio plays one after the other from the moment it was sent) and the marks (sent behind some of the pieces
-and behind the last, they come back when that has been played). After a `clear` all pending marks come back at once and
-mean nothing, so each mark names the number of clears before it.
+and behind the last, they come back when that has been played, and set the clock right where it ran ahead). After a
+`clear` all pending marks come back at once and mean nothing, so each mark names the number of clears before it.
 """
 
 from dataclasses import dataclass, field
 
 BYTES_PER_MS = 8
 _MARK = "a"  # what our marks' names begin with
-MARK_EVERY_MS = 400  # of audio; a mark is a message each way, and by the clock alone we are wrong by less than this
+MARK_EVERY_MS = 1000  # of audio; a mark is a message each way, and the clock is right in between
 LATE_MARK_SECONDS = 2.0  # a mark so late is not coming: the carrier lost it
 
 
 @dataclass(slots=True)
 class _Item:
     response: str
-    starts_at: float  # when its first byte is played, by the clock
+    sent_at: float  # when its first byte is played at the earliest, by the clock
+    starts_at: float  # and when it is, by the newest mark
     sent_ms: float = 0.0
     reached_ms: float = 0.0  # by the marks
     marks_ms: list[float] = field(default_factory=list)  # of the marks sent, ascending
@@ -43,7 +44,8 @@ class Playout:
         item = self._items.get(item_id)
         first = item is None
         if item is None:
-            item = self._items[item_id] = _Item(response, starts_at=max(now, self._ends_at))
+            begins = max(now, self._ends_at)
+            item = self._items[item_id] = _Item(response, begins, begins)
         seconds = size / BYTES_PER_MS / 1000
         self._ends_at = max(now, self._ends_at) + seconds
         item.sent_ms += size / BYTES_PER_MS
@@ -67,11 +69,12 @@ class Playout:
         """Whether this mark was sent behind a piece of audio, be it cleared away by now."""
         return mark.startswith(_MARK)
 
-    def reached(self, mark: str) -> bool:
+    def reached(self, mark: str, now: float) -> bool:
         """A mark came back. True when it was the last that was waited for: everything has been played."""
         item_id, ms = self._open.pop(mark, ("", 0.0))
         if mark.startswith(f"{_MARK}{self._clears}-") and (item := self._items.get(item_id)):
             item.reached_ms = max(item.reached_ms, ms)
+            item.starts_at = max(item.sent_at, now - ms / 1000)
         return bool(item_id) and self.all_played
 
     @property

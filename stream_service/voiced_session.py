@@ -85,7 +85,7 @@ class VoicedSession(VoicedResponses):
             case Digit(digit):
                 return self._digit(digit, now)
             case PlaybackReached(mark):
-                self._playout.reached(mark)
+                self._playout.reached(mark, now)
                 self._quiet_since = now
                 if mark == LAST_WORD and self._after_last_word:
                     return [*self._settle(now), self._after_last_word]

@@ -1,8 +1,7 @@
 """The model's audio on its way to the caller: put into Twilio's messages, with a mark behind some of it.
 
-It is a link's `route`, so it runs on the pump's thread for everything the model says; `tell`, `gather`, `let_go` and
-`attach` are called from any thread. `Downlink` is the compiled one where it has been built (`wire.build_codec`),
-`PythonDownlink` says what it does.
+It is a link's `route`, so it runs on the pump's thread for everything the model says; its methods are called from any
+thread. `Downlink` is the compiled one where it has been built (`wire.build_codec`), `PythonDownlink` says what it does.
 """
 
 import threading
@@ -58,6 +57,15 @@ class PythonDownlink:
         """Have the messages with the model's next words added to a list, instead of told; only so many."""
         with self._lock:
             self._words = words
+
+    def replace(self, words: list[bytes], message: bytes, /) -> bool:
+        """Have a message that says the same stand for what was gathered in this list; False if nobody gathers in it."""
+        with self._lock:
+            if self._words is not words:
+                return False
+            words[:] = [message]
+            self._words = None
+            return True
 
     def let_go(self, words: list[bytes] | None, /) -> None:
         """Add nothing any more to this list, or to whichever it is."""

@@ -202,6 +202,18 @@ static PyObject *downlink_gather(Downlink *self, PyObject *words) {
     Py_RETURN_NONE;
 }
 
+static PyObject *downlink_replace(Downlink *self, PyObject *args) {
+    PyObject *words, *message;
+    if (!PyArg_ParseTuple(args, "OS", &words, &message)) return NULL;
+    if (self->words == NULL || self->words != words) Py_RETURN_FALSE;
+    PyObject *only = PyList_New(1);
+    if (only == NULL || PyList_SetItem(only, 0, Py_NewRef(message)) || PyList_SetSlice(words, 0, PY_SSIZE_T_MAX, only))
+        return Py_XDECREF(only), NULL;
+    Py_DECREF(only);
+    refer(&self->words, NULL);
+    Py_RETURN_TRUE;
+}
+
 static PyObject *downlink_let_go(Downlink *self, PyObject *words) {
     if (words == Py_None || words == self->words) refer(&self->words, NULL);
     Py_RETURN_NONE;
@@ -211,6 +223,7 @@ static PyMethodDef downlink_methods[] = {
     {"attach", (PyCFunction)downlink_attach, METH_VARARGS, "attach(outbox, masked, flush, /)"},
     {"tell", (PyCFunction)downlink_tell, METH_NOARGS, "tell()"},
     {"gather", (PyCFunction)downlink_gather, METH_O, "gather(words, /)"},
+    {"replace", (PyCFunction)downlink_replace, METH_VARARGS, "replace(words, message, /)"},
     {"let_go", (PyCFunction)downlink_let_go, METH_O, "let_go(words, /)"},
     {NULL},
 };

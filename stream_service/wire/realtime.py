@@ -34,7 +34,9 @@ _DELTA = re.compile(rb'"delta"\s*:\s*"([A-Za-z0-9+/]*={0,2})"')
 _SHORT_EVENT = 1_000  # bytes; audio and words are elsewhere
 _TYPE_COMPACT = b'{"type":"'
 _LONGEST_TYPE = 80  # bytes; by then the type of an event of OpenAI's has ended
-# Those of OpenAI's events that `decode` has no use for and that come in every call, several with each response.
+WHOLE_TEXT = b"response.output_audio_transcript.done"  # the type of the event that says all that an item says
+# Those of OpenAI's events that `decode` has no use for and that come in every call, several with each response: nobody
+# need wake for them, or read them. Only the compact form is looked at; any other has to be decoded to be known.
 NO_NEWS = frozenset(
     b"conversation.created conversation.item.added conversation.item.created conversation.item.deleted"
     b" conversation.item.done conversation.item.input_audio_transcription.delta"
@@ -138,20 +140,18 @@ def audio_delta(message: bytes, /) -> tuple[bytes, str, str] | None:
     return payload.group(1), item.group(1).decode("utf-8", "replace"), response.group(1).decode("utf-8", "replace")
 
 
-def tells_nothing(message: bytes) -> bool:
-    """Whether `decode` would surely have no use for this event: found out without reading it, so nobody need wake.
-
-    Only what stands in OpenAI's compact form is looked at; any other form has to be decoded to be known.
-    """
-    return kind(message) in NO_NEWS
-
-
 def kind(message: bytes) -> bytes:
     """The type of an event in OpenAI's compact form, without reading it; empty for any other form."""
     if not message.startswith(_TYPE_COMPACT):
         return b""
     name, quote, _ = message[len(_TYPE_COMPACT) : _LONGEST_TYPE].partition(b'"')
     return name if quote else b""
+
+
+def item_of(message: bytes) -> bytes:
+    """The member that names an event's item, as it is written; empty when there is none."""
+    found = _ITEM.search(message)
+    return found.group(0) if found else b""
 
 
 def speech_starts_at(message: bytes) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from callbot.errors import RemoteError
 from stream_service.wire.json_text import text
-from stream_service.wire.realtime import Transcript
+from stream_service.wire.realtime import Transcript, item_of
 
 _TYPE = "response.output_audio_transcript.delta"
 _COMPACT = b'{"type":"' + _TYPE.encode() + b'"'
@@ -17,6 +17,12 @@ _COMPACT = b'{"type":"' + _TYPE.encode() + b'"'
 def is_words(message: bytes) -> bool:
     """Whether this event surely is the next words of what the model says; a form that OpenAI does not use is not."""
     return message.startswith(_COMPACT)
+
+
+def are_of_item(words: Sequence[bytes], message: bytes) -> bool:
+    """Whether all of these `is_words` surely belong to the item of this event. Texts have no bare quotes in them."""
+    item = item_of(message)
+    return bool(item) and all(item in some for some in words)
 
 
 def decode_words(messages: Sequence[bytes]) -> list[Transcript]:

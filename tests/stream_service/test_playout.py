@@ -43,8 +43,8 @@ def test_the_last_mark_stands_behind_what_has_none() -> None:
     assert playout.last_mark() == ""
     assert playout.owns(mark)
     assert playout.heard_ms("i1", 60.0) == 20
-    assert playout.reached(mark)
-    assert playout.heard_ms("i1", 0.0) == 20
+    assert playout.reached(mark, 0.02)
+    assert playout.heard_ms("i1", 0.02) == 20
     assert playout.sent("i1", "r1", MARK_EVERY_MS * BYTES_PER_MS, 1.0)[0]
     assert playout.last_mark() == ""
 
@@ -64,13 +64,13 @@ def test_all_has_been_played_when_the_last_mark_is_back_and_nothing_waits_for_on
     first, _ = playout.sent("i1", "r1", SECOND, 0.0)
     second, _ = playout.sent("i1", "r1", SECOND, 0.0)
     playout.sent("i1", "r1", 160, 0.0)
-    assert not playout.reached(first)
-    assert not playout.reached(second)
+    assert not playout.reached(first, 1.0)
+    assert not playout.reached(second, 2.0)
     assert playout.audible(2.0)
     third = playout.last_mark()
-    assert not playout.reached("a0-999")
-    assert playout.reached(third)
-    assert not playout.reached(third)
+    assert not playout.reached("a0-999", 2.0)
+    assert playout.reached(third, 2.0)
+    assert not playout.reached(third, 2.0)
     assert not playout.audible(2.0)
 
 
@@ -78,8 +78,8 @@ def test_a_mark_that_never_came_back_does_not_keep_the_later_ones_from_counting(
     playout = Playout()
     playout.sent("i1", "r1", SECOND, 0.0)
     second, _ = playout.sent("i1", "r1", SECOND, 0.0)
-    assert not playout.reached(second)  # one is still waited for
-    assert playout.heard_ms("i1", 0.0) == 2000
+    assert not playout.reached(second, 2.0)  # one is still waited for
+    assert playout.heard_ms("i1", 2.0) == 2000
 
 
 def test_sent_is_not_heard() -> None:
@@ -96,9 +96,29 @@ def test_the_clock_never_runs_ahead_of_the_next_mark() -> None:
     first, _ = playout.sent("i1", "r1", SECOND, 0.0)
     playout.sent("i1", "r1", SECOND, 0.0)
     assert playout.heard_ms("i1", 60.0) == 1000  # the first piece has not been played, Twilio says
-    playout.reached(first)
+    playout.reached(first, 0.2)
     assert playout.heard_ms("i1", 0.2) == 1000  # and now it has, whatever the clock says
     assert playout.heard_ms("i1", 60.0) == 2000
+
+
+def test_a_mark_sets_the_clock_right_which_ran_ahead() -> None:
+    playout = Playout()
+    first, _ = playout.sent("i1", "r1", SECOND, 0.0)
+    second, _ = playout.sent("i1", "r1", SECOND, 0.0)
+    playout.sent("i1", "r1", SECOND, 0.0)
+    playout.reached(first, 1.3)  # the carrier began 0.3 s later than we thought
+    assert playout.heard_ms("i1", 1.8) == 1500
+    playout.reached(second, 2.1)  # and that mark had been on its way for 0.2 s longer than this one
+    assert playout.heard_ms("i1", 2.5) == 2400
+
+
+def test_a_mark_never_has_it_that_something_was_played_before_it_was_sent() -> None:
+    playout = Playout()
+    first, _ = playout.sent("i1", "r1", SECOND, 5.0)
+    playout.sent("i1", "r1", SECOND, 5.0)
+    playout.reached(first, 5.0)
+    assert playout.heard_ms("i1", 5.5) == 1000
+    assert playout.heard_ms("i1", 6.5) == 1500
 
 
 def test_items_are_played_one_after_the_other() -> None:
@@ -122,7 +142,7 @@ def test_pieces_of_one_item_are_played_one_after_the_other_too() -> None:
 def test_a_pause_between_two_pieces_is_not_counted_as_played() -> None:
     playout = Playout()
     mark, _ = playout.sent("i1", "r1", SECOND, 0.0)
-    playout.reached(mark)
+    playout.reached(mark, 1.0)
     playout.sent("i2", "r1", SECOND, 5.0)
     assert playout.heard_ms("i2", 5.25) == 250
 
@@ -132,7 +152,7 @@ def test_it_is_quiet_once_every_mark_is_back() -> None:
     assert not playout.audible(0.0)
     mark, _ = playout.sent("i1", "r1", SECOND, 0.0)
     assert playout.audible(1.5)  # a little late
-    playout.reached(mark)
+    playout.reached(mark, 1.5)
     assert not playout.audible(1.5)
 
 
@@ -146,7 +166,7 @@ def test_a_mark_that_is_lost_keeps_nobody_waiting() -> None:
 def test_clearing_tells_what_was_cut_and_where() -> None:
     playout = Playout()
     done, _ = playout.sent("i1", "r1", SECOND, 0.0)
-    playout.reached(done)
+    playout.reached(done, 1.0)
     playout.sent("i2", "r1", 3 * SECOND, 1.0)
     playout.sent("i3", "r1", SECOND, 1.0)
     assert playout.clear(2.5) == [("i2", 1500), ("i3", 0)]
@@ -157,8 +177,8 @@ def test_marks_that_a_clear_brings_back_prove_nothing() -> None:
     playout = Playout()
     mark, _ = playout.sent("i1", "r1", 10 * SECOND, 0.0)
     playout.clear(1.0)
-    playout.reached(mark)
-    assert playout.heard_ms("i1", 1.0) == 1000
+    playout.reached(mark, 1.1)
+    assert playout.heard_ms("i1", 1.1) == 1000
 
 
 def test_what_was_cut_off_is_not_heard_later_and_not_cut_again() -> None:
@@ -184,7 +204,7 @@ def test_strange_marks_change_nothing(mark: str) -> None:
     playout = Playout()
     playout.sent("i1", "r1", SECOND, 0.0)
     if mark != "a0-1":
-        playout.reached(mark)
+        playout.reached(mark, 0.0)
     assert playout.heard_ms("i1", 0.0) == 0
     assert playout.heard_ms(mark, 0.0) == playout.sent_ms(mark) == 0 or mark == "i1"
 
@@ -217,7 +237,7 @@ class AnyPlayout(RuleBasedStateMachine):
     @rule(data=st.data())
     def mark_returns(self, data: st.DataObject) -> None:
         if self.marks:
-            all_played = self.playout.reached(data.draw(st.sampled_from(self.marks)))
+            all_played = self.playout.reached(data.draw(st.sampled_from(self.marks)), self.now)
             assert not (all_played and self.playout.audible(self.now))
 
     @rule()

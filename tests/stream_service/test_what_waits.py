@@ -147,7 +147,7 @@ def test_a_response_that_is_told_of_when_it_has_been_heard_is_the_same_in_the_re
         scene.now += 0.6
         happens(ResponseEnded("r1", "completed"))
         scene.now = began + 2.4
-        scene.playout.reached(scene.playout.last_mark())  # the pump's thread knows of it first
+        scene.playout.reached(scene.playout.last_mark(), scene.now)  # the pump's thread knows of it first
         for at, event in late:
             scene.commands += scene.session.handle(event, at, waited=True)
         scene.happens(PlaybackReached("a0-9"))

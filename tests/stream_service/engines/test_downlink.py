@@ -186,6 +186,21 @@ def test_only_who_gathers_can_let_go() -> None:
     assert caller.told == [word("nobody's")]
 
 
+def test_what_says_all_of_it_stands_for_the_words() -> None:
+    caller, words, others = Caller(under_test).attach(), [], []
+    assert not caller.downlink.replace(words, b"all")
+    caller.downlink.gather(words)
+    caller.downlink(word("朝"))
+    caller.downlink(word("九時"))
+    assert not caller.downlink.replace(others, b"all")
+    assert caller.downlink.replace(words, b"all")
+    assert (words, others) == ([b"all"], [])
+    assert not caller.downlink.replace(words, b"again")
+    caller.downlink(word("more"))
+    assert words == [b"all"]
+    assert caller.told == [word("more")]
+
+
 def test_only_so_many_words_wait_together() -> None:
     caller, words = Caller(under_test).attach(), []
     caller.downlink.gather(words)

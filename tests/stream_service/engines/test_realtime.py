@@ -143,7 +143,7 @@ class Model(Desk):
     def model_says(self, *messages: bytes) -> None:
         """Events of the model's, one right behind the other, as the pump hands them over."""
         for message in messages:
-            self._built._downlink(message)
+            self._built._reflexes.downlink(message)
 
     def ready(self) -> None:
         self.start()

@@ -12,6 +12,7 @@ from call_scenes import AGENT, EPOCH
 
 from engines.engine_desk import settings
 from stream_service.engines import realtime as realtime_module
+from stream_service.engines import reflexes as reflexes_module
 from stream_service.engines.journal import PRE_ROLL_BYTES
 from stream_service.engines.port import FromVendor, Several, VendorOpened
 from stream_service.engines.realtime import RealtimeEngine
@@ -26,6 +27,7 @@ from stream_service.wire.frames import Text
 __all__ = ["codec"]  # every test here runs with both
 
 WORDS = "response.output_audio_transcript.delta"
+DONE = "response.output_audio_transcript.done"
 
 
 class Line:
@@ -34,7 +36,7 @@ class Line:
     def __init__(self) -> None:
         self.route: Any = None
         self._outbox = under_test.Outbox(100_000, 100_000)
-        self._decoder = PythonDecoder(False, 10_000)
+        self._decoder = PythonDecoder(False, 100_000)
         self._heard: list[bytes] = []
         self.inlet = (self._outbox, False, lambda: None)
 
@@ -116,7 +118,7 @@ class Scene:
 @pytest.fixture
 def scene(pump: Pump, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(realtime_module, "Uplink", under_test.Uplink)
-    monkeypatch.setattr(realtime_module, "Downlink", under_test.Downlink)
+    monkeypatch.setattr(reflexes_module, "Downlink", under_test.Downlink)
     return Scene(pump, pool)
 
 
@@ -164,6 +166,38 @@ def test_words_that_come_while_others_are_read_are_read_later(scene: Scene) -> N
     assert scene.understood(first)[-1:] == [AgentWords("r1", "i1", "one", False)]
     scene.words("two")
     assert scene.understood(scene.news()) == [AgentWords("r1", "i1", "two", False)]
+
+
+def test_words_of_which_all_is_said_before_anybody_has_read_them_are_read_by_nobody(scene: Scene) -> None:
+    scene.sound()
+    for word in ("朝", "九時", "から"):
+        scene.words(word)
+    scene.comes(DONE, response_id="r1", item_id="i1", transcript="朝九時から。")
+    scene.words("あの", "i2")
+    (whole, more) = (one for one in scene.news() if isinstance(one, FromVendor))
+    assert not whole.urgent
+    assert scene.understood([whole]) == [AgentWords("r1", "i1", "朝九時から。", True)]
+    assert scene.understood([more]) == [AgentWords("r1", "i2", "あの", False)]
+
+
+def test_words_that_have_been_read_and_those_of_another_item_stay(scene: Scene) -> None:
+    scene.sound()
+    scene.words("朝")
+    read = scene.understood(scene.news())
+    scene.comes(DONE, response_id="r1", item_id="i1", transcript="朝。")
+    assert [*read, *scene.understood(scene.news())] == [
+        AgentWords("r1", "i1", "朝", False),
+        AgentWords("r1", "i1", "朝。", True),
+    ]
+    scene.sound("i2")
+    scene.words("昼", "i2")
+    scene.words("夜", "i3")
+    scene.comes(DONE, response_id="r1", item_id="i3", transcript="夜。")
+    assert scene.understood(scene.news()) == [
+        AgentWords("r1", "i2", "昼", False),
+        AgentWords("r1", "i3", "夜", False),
+        AgentWords("r1", "i3", "夜。", True),
+    ]
 
 
 def test_words_of_a_session_given_up_are_old_news(scene: Scene) -> None:
@@ -253,7 +287,6 @@ def test_other_marks_are_the_sessions(scene: Scene, name: str) -> None:
 # --- what of a response, and of the caller, can wait ---
 
 STARTED = "input_audio_buffer.speech_started"
-DONE = "response.output_audio_transcript.done"
 
 
 def responds(scene: Scene, **done: Any) -> None:

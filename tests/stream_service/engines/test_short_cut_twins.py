@@ -180,7 +180,9 @@ pieces = st.one_of(
 said_steps = st.lists(
     st.one_of(
         st.tuples(st.just("come"), st.lists(pieces, max_size=6)),
-        st.tuples(st.sampled_from(["gather", "let go", "let all go", "discard", "write", "tell"]), st.just([])),
+        st.tuples(
+            st.sampled_from(["gather", "replace", "let go", "let all go", "discard", "write", "tell"]), st.just([])
+        ),
     ),
     max_size=12,
 )
@@ -210,6 +212,9 @@ def test_taking_what_the_model_says_straight_from_the_socket_is_the_same(
                     gathered.append(([], []))
                     ours.downlink.gather(gathered[-1][0])
                     theirs.downlink.gather(gathered[-1][1])
+                case "replace":
+                    mine, other = gathered[-1]
+                    assert ours.downlink.replace(mine, b"all") == theirs.downlink.replace(other, b"all")
                 case "let go":
                     ours.downlink.let_go(gathered[-1][0])
                     theirs.downlink.let_go(gathered[-1][1])
