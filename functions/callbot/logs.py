@@ -53,6 +53,8 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     root.setLevel(level.upper())
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Nothing of this is in a line, and finding it out is dear (docs.python.org: logging HOWTO, Optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def protect(*secrets: str) -> None:
@@ -90,10 +92,16 @@ def event(
     given = {_camel_case(name): value for name, value in fields.items() if value is not None}
     if name not in EVENTS:
         raise ValueError(f"not an event: {name}; see callbot.log_events")
-    if unknown := given.keys() - EVENTS[name]:
-        raise ValueError(f"not fields of {name!r}: {', '.join(sorted(unknown))}; see callbot.log_events")
-    told = {"callSid": call_sid} if call_sid else {}
-    logger.log(_LEVELS[severity], name, exc_info=stack, extra={"event": name, **told, **given})
+    if not given.keys() <= EVENTS[name]:
+        unknown = ", ".join(sorted(given.keys() - EVENTS[name]))
+        raise ValueError(f"not fields of {name!r}: {unknown}; see callbot.log_events")
+    level = _LEVELS[severity]
+    if not logger.isEnabledFor(level):
+        return
+    # Where in the code an event comes from says its name; `logger.log` would look for the line.
+    record = logger.makeRecord(logger.name, level, "", 0, name, (), sys.exc_info() if stack else None)
+    vars(record).update({"event": name, "callSid": call_sid, **given} if call_sid else {"event": name, **given})
+    logger.handle(record)
 
 
 class JsonFormatter(logging.Formatter):
@@ -115,7 +123,11 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0]:
             line["stack_trace"] = shown(self.formatException(record.exc_info)[-_STACK_LIMIT:], _STACK_LIMIT)
         given = {key: value for key, value in vars(record).items() if key not in _OWN and key not in line}
-        text = json.dumps(line | {shown(key): shown(value) for key, value in given.items()})
+        told = {
+            (key if key in _KNOWN else shown(key)): value if type(value) in _AS_THEY_ARE else shown(value)
+            for key, value in given.items()
+        }  # most of it may be shown as it is
+        text = json.dumps(line | told)
         if len(text) <= LINE_LIMIT:  # ASCII: characters are bytes
             return text
         line["stack_trace"] = line.get("stack_trace", "")[-_TEXT_LIMIT:]
@@ -139,8 +151,6 @@ class _Guard:
     def shown(self, value: Any, limit: int = _TEXT_LIMIT) -> Any:
         if type(value) is str:
             return self._text(value, limit)
-        if type(value) in _AS_THEY_ARE:
-            return value
         match value:
             case None | bool() | int():
                 return value
@@ -154,7 +164,7 @@ class _Guard:
                 return self._text(str(value), limit)
 
     def _text(self, text: str, limit: int) -> str:
-        if text in _KNOWN or len(text) < _HARMLESS:  # most of what is logged
+        if len(text) < _HARMLESS or text in _KNOWN:
             return text
         for secret in _secrets:
             text = text.replace(secret, "[secret]")
