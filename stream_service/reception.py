@@ -13,6 +13,7 @@ from callbot import failures, logs, tickets
 from callbot.agents import fill
 from callbot.calls import RETENTION, Call, StreamState, Turn
 from callbot.errors import RefusedError, RemoteError, StoreError
+from callbot.settings import Settings
 from callbot.store import CallUnknownError
 from callbot.tickets import Ticket
 from stream_service.carrier_voice import CarrierVoice
@@ -70,8 +71,11 @@ def receive(sock: socket.socket, services: Services) -> None:
     reception.carrier = carrier
     carrier.release()
     try:
-        with services.live.arriving(carrier.abort):
-            relay = _admit(reception.wait_for_start(), carrier, inbox, services)
+        with services.live.arriving(carrier.abort) as admitted:
+            started = reception.wait_for_start()
+            ticket = _shown(started, services.settings)
+            admitted()
+            relay = _build(started, ticket, carrier, inbox, services)
         relay.run()
     except RefusedError as refusal:
         logs.event(log, "stream refused", severity="WARNING", call_sid="", reason=str(refusal))
@@ -129,11 +133,15 @@ def _read(item: InboxItem) -> StreamStarted | None:
     return None
 
 
-def _admit(started: StreamStarted, carrier: Link, inbox: Inbox, services: Services) -> Relay:
-    settings = services.settings
+def _shown(started: StreamStarted, settings: Settings) -> Ticket:
+    """The stream's ticket, which is ours and for this call. Raises RefusedError."""
     if started.account_sid != settings.twilio_account_sid:
         raise RefusedError("another account")
-    ticket = tickets.check(started.parameters.get(tickets.PARAMETER), settings.stream_ticket_secret, started.call_sid)
+    return tickets.check(started.parameters.get(tickets.PARAMETER), settings.stream_ticket_secret, started.call_sid)
+
+
+def _build(started: StreamStarted, ticket: Ticket, carrier: Link, inbox: Inbox, services: Services) -> Relay:
+    settings = services.settings
     agent = services.agents.named(ticket.agent)
     call, turns = _record(ticket, started, services)
     now, wall = time.monotonic(), wall_clock()

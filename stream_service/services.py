@@ -76,7 +76,8 @@ class LiveCalls:
         self._changed = threading.Condition()
         self._tell: dict[int, Callable[[], None]] = {}
         self._next = 0
-        self._arriving: dict[int, Callable[[], None]] = {}  # oldest first
+        self._arriving: dict[int, Callable[[], None]] = {}  # oldest first; they have not shown a ticket
+        self._admitted: set[int] = set()  # they have, and their call is being looked up
         self._draining = False
 
     @property
@@ -86,29 +87,40 @@ class LiveCalls:
     @property
     def full(self) -> bool:
         """No further stream can be taken."""
-        return len(self._tell) >= self._capacity
+        return self._room <= 0
+
+    @property
+    def _room(self) -> int:
+        return self._capacity - len(self._tell) - len(self._admitted)
 
     @contextmanager
-    def arriving(self, turn_away: Callable[[], None]) -> Iterator[None]:
-        """For as long as a stream has been accepted but not admitted.
+    def arriving(self, turn_away: Callable[[], None]) -> Iterator[Callable[[], None]]:
+        """For as long as a stream has been accepted but is not carried. Gives what to call when it has shown a ticket.
 
-        When too many are, the one that has been silent for longest is turned away: Twilio says at once which call it
-        is, and must not be kept out by those who say nothing.
+        When too many have shown none, the one that has been silent for longest is turned away: Twilio says at once
+        which call it is, and must not be kept out by those who say nothing.
         """
         with self._changed:
             self._next += 1
             key = self._next
             self._arriving[key] = turn_away
             oldest = next(iter(self._arriving))
-            crowded = len(self._arriving) > min(MOST_ARRIVING, self._capacity - len(self._tell))
+            crowded = len(self._arriving) > min(MOST_ARRIVING, self._room)
             unwanted = self._arriving.pop(oldest) if crowded and oldest != key else None
         if unwanted:
             unwanted()
+
+        def admitted() -> None:
+            with self._changed:
+                self._arriving.pop(key, None)
+                self._admitted.add(key)
+
         try:
-            yield
+            yield admitted
         finally:
             with self._changed:
                 self._arriving.pop(key, None)
+                self._admitted.discard(key)
 
     def __len__(self) -> int:
         return len(self._tell)

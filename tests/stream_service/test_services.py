@@ -29,6 +29,20 @@ def test_arrivals_leave_room_for_the_calls_that_are_carried() -> None:
         assert turned_away == ["first"]
 
 
+def test_whoever_has_shown_a_ticket_is_not_turned_away_but_takes_a_place() -> None:
+    live, turned_away = LiveCalls(capacity=MOST_ARRIVING + 2), []
+    with ExitStack() as arrivals:
+        for n in range(MOST_ARRIVING + 1):
+            arrivals.enter_context(live.arriving(lambda n=n: turned_away.append(n)))()  # type: ignore[misc]  # as above
+        assert not live.full
+        arrivals.enter_context(live.arriving(lambda: turned_away.append("silent")))
+        assert turned_away == []
+        arrivals.enter_context(live.arriving(lambda: turned_away.append("late")))()
+        assert turned_away == ["silent"]
+        assert live.full
+    assert not live.full
+
+
 def test_a_stream_that_enters_a_stopping_process_is_told_at_once() -> None:
     live, told = LiveCalls(capacity=2), []
     live.enter(lambda: told.append("early"))
