@@ -35,7 +35,7 @@ COLUMNS = (
     Column("up p50", "up_ms.p50", 2), Column("p99", "up_ms.p99", 2),
     Column("down p50", "down_ms.p50", 2), Column("p99", "down_ms.p99", 2),
     Column("barge-in p99", "barge_in_ms.p99", 2),
-    Column("lost", "all_lost"), Column("before 1st", "lost_before_first"),
+    Column("lost", "all_lost"), Column("before 1st", "lost_before_first"), Column("cut off", "cut_off"),
     Column("MiB/call", "mib_per_call", 3), Column("threads", "threads"),
     Column("set-up p50", "late_setup_ms.p50", 1), Column("p99", "late_setup_ms.p99", 1),
     Column("core", "core_share", 2), Column("others", "others_share", 2), Column("stolen", "stolen_share", 3),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from tests.bench import verdict
 from tests.bench.report import all_doubts, machine_in_words, settled, webhook_p99
 from tests.bench.table import Column, table
 
@@ -17,6 +18,7 @@ _CALLS: Final = (
     Column("up p50 ms", "up_ms.p50", 2), Column("p99", "up_ms.p99", 2),
     Column("down p50 ms", "down_ms.p50", 2), Column("p99", "down_ms.p99", 2),
     Column("barge-in p99", "barge_in_ms.p99", 2), Column("lost", "all_lost"),
+    Column("before the first", "lost_before_first"), Column("calls cut off", "cut_off"),
     Column("MiB/call", "mib_per_call", 2), Column("set-up p99 ms", "late_setup_ms.p99", 1),
 )  # fmt: skip
 _SERVICE: Final = "stream service"
@@ -29,11 +31,12 @@ class MarksMissingError(Exception):
 
 def section(report: Row, plot: str) -> str:
     """What stands between the marks. `plot` is the picture's path as the README sees it."""
-    doubts = all_doubts(report)
+    doubts, bad = all_doubts(report), verdict.calls(report["capacity"])
     how = "the relay had a core of its own, and the vendors were reached over TLS"
     parts = [
         f"Measured {report['at'][:10]} ({report['form']} form) on {machine_in_words(report)}; {how}.",
         table(_CALLS, settled(report["capacity"])),
+        *([f"**Not as it should be**: {'; '.join(bad)}."] if bad else []),
         f"![added latency against the number of calls]({plot})",
         table(_OTHER, list(_others(report))),
         f"Doubtful, because {'; '.join(doubts)}." if doubts else "Nothing else ran on the machine that would count.",

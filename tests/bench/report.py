@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from tests.bench import abuse, capacity, startup, turns, webhooks
+from tests.bench import abuse, capacity, startup, turns, verdict, webhooks
 from tests.bench.doubts import doubts, load_doubt, scheduling_doubt
 from tests.bench.table import Column, table
 
@@ -45,6 +45,7 @@ def text(report: Row) -> str:
     parts += [f"not measured: {missing}" for missing in report["missing"]]
     if rows := report.get("capacity"):
         parts.append(_titled("Calls on one core (vendors over TLS)", table(capacity.COLUMNS, settled(rows))))
+        parts += [f"NOT AS IT SHOULD BE: {line}" for line in verdict.calls(rows)]
     if rows := report.get("abuse"):
         said = [f"{row['engine']}: {complaint}" for row in rows for complaint in row["complaints"]]
         parts.append(_titled("With bad peers among them", table((Column("engine", "engine"), *abuse.COLUMNS), rows)))

@@ -77,6 +77,13 @@ def test_the_section_takes_the_place_of_the_old_one_and_of_nothing_else() -> Non
         readme.with_section("no place", "new")
 
 
+def test_what_is_not_as_it_should_be_is_said_beside_the_figures() -> None:
+    bad = report(capacity=[row("floor"), row(cut_off=3)])
+    assert "**Not as it should be**: realtime, 50 calls: 0 pieces of audio lost" in readme.section(bad, "plot.png")
+    assert "NOT AS IT SHOULD BE: realtime, 50 calls: 0 pieces of audio lost" in text(bad)
+    assert "as it should be" not in readme.section(report(), "plot.png") + text(report()).lower()
+
+
 def test_the_section_says_when_where_and_what() -> None:
     section = readme.section(report(), "tests/bench/latency.png")
     assert "Measured 2026-11-21 (short form) on An Example, 2 cores, 8 GiB, Linux 6.18, Python 3.11.7" in section
