@@ -5,12 +5,11 @@ needs no thought by itself: whatever is said here of a lane, it goes by. `Python
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from math import inf
+from typing import Any
 
 from stream_service.outbox import Outbox
 from stream_service.wire.frame_decoder import Decoder
-
-JUST_NOW_SECONDS: Final = 1.0  # less than any limit is in earnest
 
 
 class PythonLane:
@@ -30,7 +29,7 @@ class PythonLane:
     __slots__ = (
         "_flush", "asked", "backlog", "blocked", "bytes_in", "bytes_left", "bytes_out", "decoder", "enough_bytes",
         "enough_messages", "failed", "fd", "heard_at", "held", "interest", "live", "messages_in", "messages_left",
-        "open", "outbox", "route", "unwritten",
+        "open", "outbox", "patience", "route", "unwritten",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +51,7 @@ class PythonLane:
         self.interest = 0
         self.bytes_in = self.messages_in = self.bytes_out = 0
         self.heard_at = self.bytes_left = self.messages_left = self.enough_bytes = self.enough_messages = 0.0
+        self.patience = inf
         self.unwritten: bytes | memoryview | None = None
         self.failed: Exception | None = None
 
@@ -60,14 +60,14 @@ class PythonLane:
             self._flush()
 
     def at_ease(self, now: float) -> bool:
-        """Whether nobody need look at the clock for it: heard just now, far from a flood, and taking what we send.
+        """Whether nobody need look at the clock for it: heard, far from a flood, and taking what we send.
 
-        This is asked of every connection, over and over.
+        `patience` is for how many seconds it may be silent. This is asked of every connection, over and over.
         """
         return (
             self.open
-            and not self.blocked
-            and now - self.heard_at < JUST_NOW_SECONDS
+            and not (self.blocked or self.held or self.backlog)
+            and now - self.heard_at < self.patience
             and self.bytes_left > self.enough_bytes
             and self.messages_left > self.enough_messages
         )

@@ -1,6 +1,7 @@
 """Whether a peer keeps to its limits: rates, silence, unanswered pings, a stalled socket. It judges; the link acts."""
 
 from dataclasses import dataclass
+from math import inf
 
 from stream_service.lane import Lane
 from stream_service.limits import Limits, Reason
@@ -31,6 +32,9 @@ class Watchdog:
         lane.bytes_left = limits.bytes_per_second * limits.burst_seconds
         lane.messages_left = limits.messages_per_second * limits.burst_seconds
         lane.enough_bytes, lane.enough_messages = lane.bytes_left / 2, lane.messages_left / 2
+        lane.patience = min(
+            seconds for seconds in (limits.silence_seconds, limits.ping_seconds, inf) if seconds is not None
+        )
 
     def begin(self, now: float) -> None:
         """Count from here."""

@@ -68,6 +68,7 @@ class Lane:
     blocked: bool
     asked: bool
     heard_at: float
+    patience: float
     bytes_in: int
     messages_in: int
     bytes_out: int

@@ -1,6 +1,7 @@
 /* The like of `lane.PythonLane`: what the two ways of moving one connection's bytes share. Also what is said and written
  * without asking Python; who is ready for that, `_codec_mover.h` finds out. */
 #pragma once
+#include <math.h>
 #include <structmember.h>
 
 struct Mover;
@@ -15,7 +16,7 @@ typedef struct Lane {
     struct Mover *mover;       /* borrowed; it takes itself away before it goes */
     PyObject *outbox;          /* a compiled one */
     PyObject *unwritten;       /* None, or what Python has to go on with */
-    double heard_at, bytes_left, messages_left, enough_bytes, enough_messages;
+    double heard_at, patience, bytes_left, messages_left, enough_bytes, enough_messages;
     long long bytes_in, messages_in, bytes_out;
     PyObject *receive, *send;  /* of TLS; None for a plain socket, which is asked directly */
     PyObject *failed, *flush;  /* the error Python has to go on with; has Python write it */
@@ -132,6 +133,7 @@ static int lane_init(Lane *self, PyObject *args, PyObject *named) {
     refer(&self->receive, receive), refer(&self->send, send);
     refer((PyObject **)&self->tls, tls_behind(receive, send));
     self->open = true;
+    self->patience = INFINITY;
     return 0;
 }
 
@@ -177,7 +179,7 @@ static PyObject *lane_retire(Lane *self, PyObject *none) {
 }
 
 static bool is_at_ease(const Lane *self, double now) {
-    return self->open && !self->blocked && now - self->heard_at < 1.0 /* JUST_NOW_SECONDS */ &&
+    return self->open && !self->blocked && !self->held && !self->backlog && now - self->heard_at < self->patience &&
            self->bytes_left > self->enough_bytes && self->messages_left > self->enough_messages;
 }
 
@@ -206,6 +208,7 @@ static PyMemberDef lane_members[] = {
     {"bytes_out", T_LONGLONG, offsetof(Lane, bytes_out), 0, NULL},
     {"asked", T_BOOL, offsetof(Lane, asked), 0, NULL},
     {"heard_at", T_DOUBLE, offsetof(Lane, heard_at), 0, NULL},
+    {"patience", T_DOUBLE, offsetof(Lane, patience), 0, NULL},
     {"bytes_left", T_DOUBLE, offsetof(Lane, bytes_left), 0, NULL},
     {"messages_left", T_DOUBLE, offsetof(Lane, messages_left), 0, NULL},
     {"enough_bytes", T_DOUBLE, offsetof(Lane, enough_bytes), 0, NULL},
