@@ -95,6 +95,7 @@ class Connection:
         lane = self.lane
         if events & DELIVER:
             self._delivery.go_on(self._loop.now, self)
+            self._read_pending()
         elif events & (ENDED | FAILED):
             self._short_cut_ends()
         elif events == FLUSH:

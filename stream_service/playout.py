@@ -91,7 +91,10 @@ class Playout:
         return int(item.sent_ms) if item else 0
 
     def heard_ms(self, item_id: str, now: float) -> int:
-        """How much of an item has been heard: at least to the last mark that came back, at most to the next one."""
+        """How much of an item has been heard: at least to the last mark that came back, at most to the next one.
+
+        It grows, but for a mark that says that the clock ran ahead: more was sent after a pause, or played late.
+        """
         item = self._items.get(item_id)
         if item is None:
             return 0

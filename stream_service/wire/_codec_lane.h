@@ -59,7 +59,7 @@ static uint32_t read_plain(Lane *self, uint8_t *into, Py_ssize_t *size) {
     return fails(self);
 }
 
-/* One read takes a whole record, and OpenSSL reads no further by itself, so that nothing is left where epoll cannot see. */
+/* One record. What else has come with it is where epoll cannot see it: `tls_waits`. */
 static uint32_t read_tls(Lane *self, uint8_t *into, Py_ssize_t *size) {
     *size = self->tls ? tls_take(self->tls, into, AT_ONCE) : ask_to_read(self->receive, into, AT_ONCE);
     if (*size > 0) return 0;

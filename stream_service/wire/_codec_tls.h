@@ -44,6 +44,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     SSL *ssl; /* NULL once it is closed */
+    int fd;
 } Tls;
 
 static PyTypeObject *tls_type;
@@ -86,10 +87,28 @@ static bool is_usable(const Tls *self) {
     return false;
 }
 
+/* Whether some of what has left the kernel has not been asked for. A record's beginning is OpenSSL's, and is not meant. */
+static bool tls_waits(const Tls *self) {
+    return self->ssl && (BIO_ctrl_pending(SSL_get_rbio(self->ssl)) || SSL_pending(self->ssl));
+}
+
+/* Takes what has come from the kernel in one go: left to itself, OpenSSL asks for each record's head and body apart. False
+ * with an error, of which one only says that nothing has come. */
+static bool tls_fills(Tls *self) {
+    uint8_t bytes[1 << 14];
+    BIO *into = SSL_get_rbio(self->ssl);
+    ssize_t size = recv(self->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (size > 0) return BIO_write(into, bytes, (int)size) == size || (tls_raises("reading"), false);
+    if (size == 0) return BIO_set_mem_eof_return(into, 0), true; /* from here on it is at its end, and not just empty */
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) PyErr_SetString(want_read, "reading");
+    else PyErr_SetFromErrno(PyExc_OSError);
+    return false;
+}
+
 /* So many bytes that have come; 0 at the peer's end, -1 with an error. */
 static Py_ssize_t tls_take(Tls *self, uint8_t *into, Py_ssize_t room) {
     size_t size;
-    if (!is_usable(self)) return -1;
+    if (!is_usable(self) || (!tls_waits(self) && !tls_fills(self))) return -1;
     errno = 0;
     int result = SSL_read_ex(self->ssl, into, room, &size);
     return result == 1 ? (Py_ssize_t)size : tls_left(self, result, "reading");
@@ -109,19 +128,26 @@ static Py_ssize_t tls_give(Tls *self, const char *from, Py_ssize_t size) {
 static PyObject *tls_handshake(Tls *self, PyObject *none) {
     (void)none;
     if (!is_usable(self)) return NULL;
-    int result;
-    Py_BEGIN_ALLOW_THREADS
-    errno = 0;
-    result = SSL_do_handshake(self->ssl);
-    Py_END_ALLOW_THREADS
-    if (result == 1) Py_RETURN_NONE;
-    long verdict = SSL_get_verify_result(self->ssl);
-    if (verdict != X509_V_OK) {
-        ERR_clear_error();
-        return PyErr_Format(certificate_error, "certificate refused: %s", X509_verify_cert_error_string(verdict));
+    for (;;) {
+        int result, error;
+        Py_BEGIN_ALLOW_THREADS
+        errno = 0;
+        result = SSL_do_handshake(self->ssl);
+        error = SSL_get_error(self->ssl, result);
+        Py_END_ALLOW_THREADS
+        if (result == 1) Py_RETURN_NONE;
+        if (error == SSL_ERROR_WANT_READ) {
+            if (!tls_fills(self)) return NULL;
+            continue;
+        }
+        long verdict = SSL_get_verify_result(self->ssl);
+        if (verdict != X509_V_OK) {
+            ERR_clear_error();
+            return PyErr_Format(certificate_error, "certificate refused: %s", X509_verify_cert_error_string(verdict));
+        }
+        if (tls_left(self, result, "handshake") == 0) PyErr_SetString(PyExc_ConnectionResetError, "ended within the handshake");
+        return NULL;
     }
-    if (tls_left(self, result, "handshake") == 0) PyErr_SetString(PyExc_ConnectionResetError, "ended within the handshake");
-    return NULL;
 }
 
 static PyObject *tls_read(Tls *self, PyObject *most) {
@@ -145,7 +171,8 @@ static PyObject *tls_write(Tls *self, PyObject *data) {
 
 static PyObject *tls_pending(Tls *self, PyObject *none) {
     (void)none;
-    return PyLong_FromLong(self->ssl ? SSL_pending(self->ssl) : 0);
+    int ready = self->ssl ? SSL_pending(self->ssl) : 0;
+    return PyLong_FromLong(ready ? ready : tls_waits(self));
 }
 
 static PyObject *tls_close(Tls *self, PyObject *none) {
@@ -228,8 +255,11 @@ static PyObject *tls_client_connect(TlsClient *self, PyObject *args) {
     Tls *tls = (Tls *)PyType_GenericAlloc(tls_type, 0);
     if (tls == NULL) return NULL;
     ERR_clear_error();
+    tls->fd = fd;
     tls->ssl = SSL_new(self->context);
-    if (tls->ssl && SSL_set_fd(tls->ssl, fd) && expect(tls->ssl, host)) {
+    BIO *come = tls->ssl ? BIO_new(BIO_s_mem()) : NULL;
+    if (come) SSL_set0_rbio(tls->ssl, come);
+    if (come && SSL_set_wfd(tls->ssl, fd) && expect(tls->ssl, host)) {
         SSL_set_connect_state(tls->ssl);
         return (PyObject *)tls;
     }
@@ -277,6 +307,7 @@ static PyObject *tls_behind(PyObject *receive, PyObject *send) {
 typedef PyObject Tls; /* there is none */
 static Py_ssize_t tls_take(Tls *self, uint8_t *into, Py_ssize_t room) { return (void)self, (void)into, (void)room, -1; }
 static Py_ssize_t tls_give(Tls *self, const char *from, Py_ssize_t size) { return (void)self, (void)from, (void)size, -1; }
+static bool tls_waits(const Tls *self) { return (void)self, false; }
 static PyObject *tls_behind(PyObject *receive, PyObject *send) { return (void)receive, (void)send, NULL; }
 
 #endif

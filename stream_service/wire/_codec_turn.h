@@ -107,8 +107,14 @@ static long drain(Lane *self, Decoder *decoder) {
     return taken;
 }
 
-/* Read what one peer has sent and pass on the audio; 0, or what Python has to do. */
-static uint32_t move_in(Mover *mover, Lane *self, double now) {
+/* Whether all that comes of this peer is moved here. */
+static bool is_movable(const Lane *lane) {
+    return lane->live && lane->open && !lane->held && !lane->backlog && !lane->interest && lane->decoder != NULL &&
+           Py_TYPE(lane->decoder) == decoder_type;
+}
+
+/* Read some of what one peer has sent and pass on the audio; 0, or what Python has to do. */
+static uint32_t move_some(Mover *mover, Lane *self, double now) {
     Decoder *decoder = (Decoder *)Py_NewRef(self->decoder);
     Py_ssize_t size;
     uint32_t left = is_none(self->receive) ? read_plain(self, mover->read, &size) : read_tls(self, mover->read, &size);
@@ -124,6 +130,14 @@ static uint32_t move_in(Mover *mover, Lane *self, double now) {
             left = DELIVER;
     }
     Py_DECREF((PyObject *)decoder);
+    return left;
+}
+
+/* The same for all that has left the kernel by then, which one read bounds. */
+static uint32_t move_in(Mover *mover, Lane *self, double now) {
+    uint32_t left = move_some(mover, self, now);
+    while (!left && self->tls && tls_waits(self->tls))
+        left = is_movable(self) ? move_some(mover, self, now) : READ; /* Python goes on with it, or when it is released */
     return left;
 }
 
@@ -147,8 +161,7 @@ static Lane *lane_of(const Mover *self, int fd) {
 
 static bool handle(Mover *self, const struct epoll_event *event, double now) {
     Lane *lane = lane_of(self, event->data.fd);
-    if (lane == NULL || event->events != EPOLLIN || !lane->live || !lane->open || lane->held || lane->backlog ||
-        lane->interest || lane->decoder == NULL || Py_TYPE(lane->decoder) != decoder_type)
+    if (lane == NULL || event->events != EPOLLIN || !is_movable(lane))
         return report(self->rest, event->data.fd, event->events);
     Py_INCREF((PyObject *)lane);
     uint32_t left = move_in(self, lane, now);
