@@ -78,7 +78,7 @@ static uint32_t read_tls(Lane *self, uint8_t *into, Py_ssize_t *size) {
 static Py_ssize_t write_some(Lane *self, PyObject *object, Piece data) {
     if (is_none(self->send)) return send(self->fd, data.at, data.size, MSG_DONTWAIT | MSG_NOSIGNAL);
     Py_ssize_t size = self->tls ? tls_give(self->tls, data.at, data.size) : ask_to_write(self->send, object);
-    PyErr_Clear();
+    if (size < 0) PyErr_Clear();
     return size;
 }
 

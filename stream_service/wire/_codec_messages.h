@@ -29,8 +29,21 @@ static const signed char DIGITS[256] = { /* one more than the value of a base64 
     ['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, ['+'] = 63, ['/'] = 64,
 };
 
+/* Many at once, which a table cannot do. */
+static bool are_digits(const char *at, const char *end) {
+    unsigned char odd = 0;
+    for (; at < end; at++) {
+        unsigned char of = (unsigned char)*at, letter = of | 0x20;
+        odd |= !((letter >= 'a' && letter <= 'z') | (of >= '/' && of <= '9') | (of == '+'));
+    }
+    return !odd;
+}
+
 /* The end of the base64 at `at`, padding included. */
 static const char *skip_base64(const char *at, const char *end) {
+    const char *close = memchr(at, '"', end - at), *last = close;
+    while (last && last > at && close - last < 2 && last[-1] == '=') last--;
+    if (last && are_digits(at, last)) return close;
     while (at < end && DIGITS[(unsigned char)*at]) at++;
     for (int i = 0; i < 2 && at < end && *at == '='; i++) at++;
     return at;

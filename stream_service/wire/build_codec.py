@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 SOURCE = HERE / "_codec.c"
 # The one ending that every version from 3.11 on looks for: the source keeps to the stable interface.
 TARGET = HERE / "_codec.abi3.so"
-_FLAGS = ("-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-missing-field-initializers",
+_FLAGS = ("-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-missing-field-initializers",
           "-Wno-cast-function-type")  # fmt: skip
 # For the vendors' TLS; without OpenSSL's headers Python does it.
 _WITH_OPENSSL = ("-DWITH_OPENSSL", "-lssl", "-lcrypto")
