@@ -16,7 +16,7 @@ from stream_service.wire.frames import Binary, Text
 TICK_SECONDS = 0.2
 # Waking its thread is what a call that only passes audio costs most. Whatever has a deadline says so; this is for the
 # rest: a session that has lived long enough, a sign of life for `/call-flow`, what was not worth waking for.
-CALM_TICK_SECONDS = 5.0
+CALM_TICK_SECONDS = 8.0
 INBOX_LIMIT = 5_000  # events; a call that is so far behind is lost
 
 InboxItem = FromVendor | Event | Text | Binary | Lost

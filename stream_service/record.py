@@ -17,9 +17,9 @@ from stream_service.services import wall_clock
 from stream_service.writer import StoreWriter
 
 # `/call-flow` takes a stream that was not seen for 25 s for dead, and leaves a caller in peace who was heard to speak
-# in the last 5 s: it is told so every 3 s, and at once if what it knows would be older than that a second later.
+# in the last 8 s: it is told so every 6 s, and at once if what it knows would be older than that a second later.
 ALIVE_EVERY_SECONDS = 10.0
-ACTIVE_EVERY_SECONDS, ACTIVE_KNOWN_SECONDS = 3.0, 4.0
+ACTIVE_EVERY_SECONDS, ACTIVE_KNOWN_SECONDS = 6.0, 7.0
 PATIENCE_SECONDS = 1.0
 USAGE_PATIENCE_SECONDS = 10.0  # it is read when the call is over
 

@@ -34,7 +34,7 @@ RESULT_SECONDS = 4.0  # more for the recogniser, once the wait for it has been b
 HEARD_SECONDS = 0.4  # how long to wait for what was heard, before the clock's estimate is taken
 UNCLEAR_SECONDS = 0.4  # a shorter sound that could not be made out was a cough
 FIRST_SOUND_CHARACTERS = 1  # of an interim result: は may be going to be はい
-LISTEN_SECONDS = 3.1  # the functions are told that the caller speaks every 3 s (`CallRecord.caller_active`)
+LISTEN_SECONDS = 6.1  # the functions are told that the caller speaks every 6 s (`CallRecord.caller_active`)
 CLOSE_ECHO_CHARACTERS = 4  # a shorter text that stands in the bot's own words may still be the caller's
 
 

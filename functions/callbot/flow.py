@@ -18,7 +18,7 @@ MAX_WAITS = 2  # visits to a sentence that is still being written: with the poll
 _SHORT_LIFE = timedelta(seconds=5)
 _CONNECTING = timedelta(seconds=8)  # how long a first stream may take to open before it counts as dead
 _SILENT_STREAM = timedelta(seconds=25)  # without a sign of life from the stream service
-_CALLER_SPEAKING = timedelta(seconds=5)
+_CALLER_SPEAKING = timedelta(seconds=8)  # how long ago a caller may have been heard who counts as speaking
 _ANSWERING = timedelta(seconds=10)  # how long ago a turn may be for its answer to be still on the way
 _WRITING = timedelta(seconds=30)  # how old a turn may be that is still being written
 _UPDATING = timedelta(seconds=8)  # how old a turn may be for the update that begins to speak it to be on its way

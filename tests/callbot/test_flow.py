@@ -139,12 +139,12 @@ def test_a_caller_who_stays_silent_is_said_goodbye_to():
 
 
 def test_a_caller_who_is_speaking_is_not_prompted():
-    plan = at(Step("idle", prompts=1), a_call(stream=a_stream(caller_active_at=ago(4))))
+    plan = at(Step("idle", prompts=1), a_call(stream=a_stream(caller_active_at=ago(7))))
     assert (plan.say, plan.then) == ((), listen(1, 3))
 
 
 def test_a_caller_who_spoke_a_while_ago_is_silent():
-    assert at(Step("idle"), a_call(stream=a_stream(caller_active_at=ago(6)))).say == (AGENT.idle_prompts[0],)
+    assert at(Step("idle"), a_call(stream=a_stream(caller_active_at=ago(9)))).say == (AGENT.idle_prompts[0],)
 
 
 @pytest.mark.parametrize(
