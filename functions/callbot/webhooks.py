@@ -6,7 +6,7 @@ algorithm is ours to choose, never the request's. What a webhook means is not de
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flask import Request
 from twilio.request_validator import HMAC_SHA1, RequestValidator
@@ -38,8 +38,7 @@ _SHAPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
+class Webhook(NamedTuple):
     """A request that Twilio signed: each parameter once."""
 
     call_sid: str
