@@ -3,13 +3,12 @@
 The rules for each key are one table. What an agent is, is said in `agents.py`.
 """
 
+import functools
 import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import phonenumbers
 
 from callbot.agents import Agent
 from callbot.calls import ENGINES
@@ -77,6 +76,8 @@ def _flag(value: Any) -> bool:
 
 
 def _number(value: Any) -> str:
+    import phonenumbers  # here, because it takes a fifth of a function's own start, and files may have no number
+
     problem = f"must be a valid number in E.164 form, such as +81312345678, not {value!r}"
     try:
         number = phonenumbers.parse(value, None)
@@ -161,7 +162,7 @@ class _Reading:
 
     def __init__(self, source: str, tables: dict[str, Any]) -> None:
         self.problems: list[tuple[int, str, str]] = []
-        self._lines = _key_lines(source)
+        self._source = source
         self._tables = tables
 
     def agents(self) -> tuple[dict[str, Agent], str]:
@@ -219,6 +220,10 @@ class _Reading:
                     self._complain(("agents", name, "numbers"), f"{number} is answered by {claimed[number]!r} already")
                 claimed.setdefault(number, name)
 
+    @functools.cached_property
+    def _lines(self) -> dict[tuple[str, ...], int]:
+        return _key_lines(self._source)
+
     def _complain(self, path: tuple[str, ...], problem: str) -> None:
         # A key that is not there is reported where its table begins.
         known = next((path[:n] for n in range(len(path), 0, -1) if path[:n] in self._lines), ())
@@ -228,12 +233,12 @@ class _Reading:
         return any(name == ".".join(path) for _, name, _ in self.problems)
 
 
-_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?$")
-_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_HEADER = r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?$"
+_KEY = r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*="""
 
 
 def _key_lines(source: str) -> dict[tuple[str, ...], int]:
-    """The line of each table header and key.
+    """The line of each table header and key, for complaints.
 
     A scan and not a parser: `tomllib` keeps no positions. It knows headers, plain, quoted and dotted keys and skips
     multi-line strings; a key inside an inline table is reported at the line of that table.
@@ -245,10 +250,10 @@ def _key_lines(source: str) -> dict[tuple[str, ...], int]:
         if closing:
             closing = "" if closing in line else closing
             continue
-        if header := _HEADER.match(line):
+        if header := re.match(_HEADER, line):
             table = _parts(header[1])
             lines.setdefault(table, number)
-        elif key := _KEY.match(line):
+        elif key := re.match(_KEY, line):
             path = (*table, *_parts(key[1]))
             for n in range(len(table) + 1, len(path) + 1):
                 lines.setdefault(path[:n], number)

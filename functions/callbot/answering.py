@@ -17,7 +17,6 @@ from typing import TypeVar
 from callbot import failures, logs
 from callbot.agents import Agent, Agents, fill
 from callbot.calls import Call, EngineName, Reservation, Status, StatusReport
-from callbot.documents import document
 from callbot.errors import CallbotError, RefusedError, StoreError
 from callbot.flow import HangUp, OpenStream, Plan
 from callbot.settings import Settings
@@ -45,6 +44,8 @@ def answer(
     now: datetime,
 ) -> str:
     """The document that answers this call; `engine` is what the path called stands for, if it stands for one."""
+    from callbot.documents import document  # here, because most who begin a record answer nobody
+
     with stream_service_woken(settings.stream_url):
         call = _begun(webhook, engine, settings, agents, store, now)
     agent = agent_of(call, agents)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from callbot import answering, failures, logs, results, twiml
+from callbot import answering, failures, logs
 from callbot.agents import Agents, fill
 from callbot.calls import FINAL, Call, Status, StatusReport
 from callbot.errors import CallbotError, RemoteError
@@ -86,11 +86,15 @@ class Desk:
             duration_seconds=call.duration,
         )
         if call.callback_url:
+            from callbot import results  # here, as below: most callbacks need none of it, and it takes long to load
+
             results.post(call, self.store.turns(call.sid), self.settings)
 
     def _stream(self, webhook: Webhook) -> None:
         if webhook.form["StreamEvent"] not in _STREAM_ENDED:
             return
+        from callbot import twiml
+
         generation = twiml.generation_of(webhook.form.get("StreamName", ""))
         call = self.store.get(webhook.call_sid)
         if call is None or not generation or not self._is_missed(call, generation):
@@ -121,6 +125,8 @@ class Desk:
         if not answering.is_machine(verdict) or call.is_over:
             self.store.update(call.sid, Writer.FUNCTIONS, {"answered_by": verdict})
             return
+        from callbot import twiml
+
         agent = answering.agent_of(call, self.agents)
         plan = answering.voicemail(call, agent, self.now())
         self.store.update(call.sid, Writer.FUNCTIONS, answering.machine_changes(webhook, plan))

@@ -1,11 +1,15 @@
-"""How libraries are loaded beside the garbage collector. Which are loaded, and when, is their users' business."""
+"""How libraries are loaded: beside the garbage collector, or later. Which, and when, is their users' business."""
 
 import gc
+import importlib
+import importlib.util
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _lock = threading.Lock()
+_postponing = threading.Lock()  # of two modules of one name, only one would ever run
 _loading = 0  # blocks of `undisturbed` that are being run, on whatever threads
 _was_enabled = False
 
@@ -34,3 +38,27 @@ def undisturbed() -> Iterator[None]:
                 gc.freeze()
                 if _was_enabled:
                     gc.enable()
+
+
+def postpone(*names: str) -> None:
+    """Run each of these modules of packages when something in it is first asked for, and not when it is imported.
+
+    For what a library imports and hardly ever uses (Python: importlib.util.LazyLoader). A module that is not there, or
+    is there already, stays as it is.
+    """
+    with _postponing:
+        for name in names:
+            _postpone(name)
+
+
+def _postpone(name: str) -> None:
+    package, _, child = name.rpartition(".")
+    parent = importlib.import_module(package)
+    spec = None if name in sys.modules else importlib.util.find_spec(name)
+    if spec is None or spec.loader is None:
+        return
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    setattr(parent, child, module)  # where `from package import child` looks first

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from callbot import settings_checks
 from callbot.errors import ConfigError
@@ -22,8 +22,7 @@ class Part(StrEnum):
     STREAM = "stream"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One environment variable: who cannot do without it, its default, and what it means."""
 
     name: str

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from callbot.calls import Call, Reservation, StatusReport, StreamState, Turn
 from callbot.errors import ConfigError, RefusedError
@@ -52,8 +52,7 @@ class Update:
             raise ValueError(f"not fields of {self.writer}: {', '.join(sorted(foreign))}")
 
 
-@dataclass(frozen=True, slots=True)
-class PutTurn:
+class PutTurn(NamedTuple):
     """What `CallStore.put_turn` is given."""
 
     sid: str

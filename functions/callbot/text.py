@@ -211,15 +211,16 @@ _BACKCHANNELS = (
     "|(?:分か|わか)りました|了解(?:です|しました)?|承知しました|おけ|オケ"
     "|ok|okay|yeah|yes|yep|uhhuh|mhm|isee|right|sure|hmm|mm"
 )
-_BACKCHANNEL = re.compile(rf"(?:{_BACKCHANNELS})+")
-_NOT_SOUND = re.compile(r"[\W_ー〜っッぁぃぅぇぉァィゥェォ]+")
+# Compiled when first needed, which is never in the functions.
+_BACKCHANNEL = rf"(?:{_BACKCHANNELS})+"
+_NOT_SOUND = r"[\W_ー〜っッぁぃぅぇぉァィゥェォ]+"
 _BACKCHANNEL_LIMIT = 30  # characters; whoever says more has something to say
 
 
 def is_backchannel(text: str) -> bool:
     """Whether this only shows that someone listens (はい, うんうん, なるほど), and asks for no turn."""
-    sounds = _NOT_SOUND.sub("", unicodedata.normalize("NFKC", text[: 4 * _BACKCHANNEL_LIMIT]).lower())
-    return 0 < len(sounds) <= _BACKCHANNEL_LIMIT and _BACKCHANNEL.fullmatch(sounds) is not None
+    sounds = re.sub(_NOT_SOUND, "", unicodedata.normalize("NFKC", text[: 4 * _BACKCHANNEL_LIMIT]).lower())
+    return 0 < len(sounds) <= _BACKCHANNEL_LIMIT and re.fullmatch(_BACKCHANNEL, sounds) is not None
 
 
 def spoken_seconds(text: str) -> float:

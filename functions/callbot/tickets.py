@@ -4,8 +4,7 @@ Twilio drops the query string of a `<Stream>` URL, so the ticket travels as a `<
 That it is used once is the store's doing (`CallStore.open_stream`): each generation can be claimed once.
 """
 
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
@@ -17,8 +16,7 @@ PARAMETER = "ticket"
 MAX_LENGTH = 480  # Twilio allows 500 characters for a parameter's name and value together
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """What the functions tell the stream service about the stream it is about to get."""
 
     call_sid: str

@@ -24,8 +24,9 @@ _SAY_LIMIT = 3_000  # characters of one `<Say>`; Twilio's own limit is 4096 (Twi
 _INLINE_TEXT = 700  # characters of one text in an inline document; escaping makes that five times as many at worst
 _RING_SECONDS = 20  # how long a human is rung before the transfer counts as failed
 
-# Everything XML 1.0 does not allow, which the SDK would write as it is and Twilio would refuse (error 12100).
-_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Everything XML 1.0 does not allow, which the SDK would write as it is and Twilio would refuse (error 12100). As a
+# regular expression it would take 5 ms of every function's start to compile.
+_ILLEGAL = dict.fromkeys({*range(0x20), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF} - set(map(ord, "\t\n\r")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,7 @@ def _record(response: VoiceResponse, callback: str) -> None:
 
 
 def _xml(text: str) -> str:
-    return _ILLEGAL.sub("", text)
+    return text.translate(_ILLEGAL)
 
 
 def _bounded(response: VoiceResponse) -> str:

@@ -151,20 +151,62 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 
-def test_answering_a_webhook_imports_nothing_heavy(tmp_path):
-    environment = os.environ | ENVIRONMENT | {"CALL_STORE": f"sqlite:{tmp_path / 'calls.db'}", "MAIN": str(MAIN)}
-    root = Path(__file__).parents[2]
+def modules_after(script, tmp_path, **environment):
+    """What a process has imported that has run this script, which prints it at its end."""
+    environment = {"CALL_STORE": f"sqlite:{tmp_path / 'calls.db'}", "MAIN": str(MAIN), **environment}
     done = subprocess.run(
-        [sys.executable, "-c", BUDGET],
-        cwd=root,
-        env=environment,
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | ENVIRONMENT | environment,
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    modules = set(json.loads(done.stdout.splitlines()[-1]))
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_answering_a_webhook_imports_nothing_heavy(tmp_path):
+    modules = modules_after(BUDGET, tmp_path)
     assert "callbot.answering" in modules
     for heavy in ("openai", "twilio.rest", "pydantic", "google.cloud.firestore", "grpc", "requests", "aiohttp"):
         assert heavy not in modules
+
+
+FIRST = """
+import json, os, sys
+import functions_framework
+from tests.functions.scenes import ACCOUNT, CALL_SID, FUNCTIONS_URL, KEY, signature
+target = os.environ["FUNCTION_TARGET"]
+app = functions_framework.create_app(target=target, source=os.environ["MAIN"])
+started = set(sys.modules)
+path, form = "/" + target.replace("_", "-"), {"CallSid": CALL_SID, "AccountSid": ACCOUNT, "CallStatus": "completed"}
+signed, key = {"X-Twilio-Signature": signature(FUNCTIONS_URL + path, form)}, {"Authorization": f"Bearer {KEY}"}
+match target:
+    case "calls":
+        answer = app.test_client().get(path, headers=key)
+    case "outgoing_call":
+        answer = app.test_client().post(path, json={}, headers=key)
+    case _:
+        answer = app.test_client().post(path, data=form, headers=signed)
+assert answer.status_code in (200, 204, 400), answer.status_code
+late = [name for name in set(sys.modules) - started if name.startswith(("callbot.", "twilio."))]
+assert not [name for name in late if "sqlite" not in name and name != "callbot.records"], late
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "foreign"),
+    [
+        ("twiml", "callbot.callbacks callbot.continuing callbot.outgoing callbot.twilio_rest callbot.views"),
+        ("call_flow", "callbot.callbacks callbot.outgoing callbot.twilio_rest callbot.views"),
+        ("call_events", "callbot.continuing callbot.outgoing callbot.results callbot.views twilio.twiml"),
+        ("outgoing_call", "callbot.callbacks callbot.continuing callbot.views sqlite3 twilio.twiml"),
+        ("calls", "callbot.answering callbot.outgoing callbot.webhooks twilio"),
+    ],
+)
+def test_a_function_imports_its_own_at_its_start_and_nothing_that_only_others_need(name, foreign, tmp_path):
+    modules = modules_after(FIRST, tmp_path, FUNCTION_TARGET=name)
+    assert not modules.intersection(foreign.split())

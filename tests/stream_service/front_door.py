@@ -7,7 +7,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +121,7 @@ def signed(token: str = TOKENS[0], url: str = STREAM_URL) -> str:
 
 
 def ticket(secret: str = SECRET, **changes: Any) -> str:
-    return tickets.issue(replace(TICKET, **changes), secret)
+    return tickets.issue(TICKET._replace(**changes), secret)
 
 
 def close_code(ws: websocket.WebSocket) -> int:

@@ -1,11 +1,13 @@
 """Firestore when it is down, slow, or its answer is lost; and what it costs a process that does not use it."""
 
+import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from google.api_core import exceptions
@@ -162,3 +164,30 @@ def test_googles_library_is_not_loaded_before_it_is_used() -> None:
     script = "import sys, callbot.store_firestore as s; s.FirestoreCallStore('p'); print('grpc' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=True)
     assert ran.stdout.strip() == "False"
+
+
+KEY_FILE = """
+import json, pathlib, sys
+from callbot.firestore_rpc import connected, load
+load()
+print("cryptography" in sys.modules)
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+pem, pkcs8, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+key = rsa.generate_private_key(65537, 2048).private_bytes(pem, pkcs8, plain).decode()
+account = {"type": "service_account", "client_email": "a@b.test", "token_uri": "https://t.test", "private_key": key}
+pathlib.Path(sys.argv[1]).write_text(json.dumps(account))
+credentials = connected("p", "(default)")._credentials.with_always_use_jwt_access(True)
+credentials._create_self_signed_jwt("https://firestore.googleapis.com/")
+credentials.refresh(None)
+print(credentials.token.count("."))
+"""
+
+
+def test_cryptography_is_loaded_for_none_but_who_has_a_key_file(tmp_path: Path) -> None:
+    file = tmp_path / "key.json"
+    environment = {name: value for name, value in os.environ.items() if name != "FIRESTORE_EMULATOR_HOST"}
+    environment["GOOGLE_APPLICATION_CREDENTIALS"] = str(file)
+    command = [sys.executable, "-c", KEY_FILE, str(file)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True, env=environment)
+    assert ran.stdout.split() == ["False", "2"]
