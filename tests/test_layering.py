@@ -4,7 +4,7 @@ A new rule about the shape of the house goes here, with its reason.
 """
 
 import ast
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 
 import pytest
@@ -33,17 +33,24 @@ def sources(*patterns: str) -> list[Path]:
     return sorted(found)
 
 
-def imports(path: Path) -> Iterator[str]:
+def imports(path: Path) -> list[str]:
     """Every module that a file imports anywhere in it, as `package.module` and `package.module.name`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    return imported(path.read_text(encoding="utf-8"), path.relative_to(ROOT).parts)
+
+
+@functools.cache  # each rule asks for the same files again
+def imported(text: str, where: tuple[str, ...]) -> list[str]:
+    """The same of a file's text; `where` it is, from the root."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Import(names):
-                yield from (name.name for name in names)
+                found += (name.name for name in names)
             case ast.ImportFrom(module, names, level):
-                parent = ".".join(path.relative_to(ROOT).parts[:-level]) if level else ""
+                parent = ".".join(where[:-level]) if level else ""
                 origin = ".".join(part for part in (parent, module) if part)
-                yield origin
-                yield from (f"{origin}.{name.name}" for name in names)
+                found += (origin, *(f"{origin}.{name.name}" for name in names))
+    return found
 
 
 def offenders(paths: list[Path], *forbidden: str) -> list[str]:

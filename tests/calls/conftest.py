@@ -1,4 +1,4 @@
-"""One system for each test process; each test leaves it as it found it."""
+"""One system for each test process, as long as it makes calls; each test leaves it as it found it."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from emulator.openai.faults import ChatFault, ConnectionFault, ResponseFault
 from tests.calls.system import System
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with System(tmp_path_factory.mktemp("system")) as system:
         yield system

@@ -20,6 +20,8 @@ from emulator.twilio import Do, HangUp, Listen, StayUntilEnd, Wait
 from tests.calls.system import System, until
 from tests.calls.test_good_calls import ASKED_TO_END, words
 
+pytestmark = pytest.mark.real_time
+
 SORRY = "申し訳ありません"
 GOODBYE = "それでは失礼いたします。"
 

@@ -8,7 +8,7 @@ import pytest
 from emulator.twilio import Listen, StayUntilEnd
 from tests.calls.system import System
 
-pytestmark = pytest.mark.firestore
+pytestmark = [pytest.mark.firestore, pytest.mark.real_time]
 
 
 def test_a_call_is_carried_and_kept(tmp_path: Path, firestore_address: str, monkeypatch: pytest.MonkeyPatch) -> None:

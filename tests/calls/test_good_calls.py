@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import pytest
+
 from emulator.twilio import Caller, CallReport, HangUp, Hear, Interrupt, Listen, Press, StayUntilEnd
 from emulator.vendors import AMIVOICE_NUMBER, REALTIME_NUMBER
 from tests.calls.system import CALLEE, CALLER, OPERATOR, System, until
+
+pytestmark = pytest.mark.real_time
 
 ASKED_TO_END = "the caller asked to end the call"
 

@@ -37,6 +37,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyt
             monkeypatch.delenv(name)
     for name, value in (ENVIRONMENT | {"CALL_STORE": f"sqlite:{tmp_path / 'calls.db'}"}).items():
         monkeypatch.setenv(name, value)
+    # The framework adds each source's folder once more, and what Python looks for it looks for in all of them.
+    monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setenv("FUNCTION_TARGET", "")
     monkeypatch.setenv("FUNCTION_SIGNATURE_TYPE", "http")
     root = logging.getLogger()

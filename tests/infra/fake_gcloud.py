@@ -9,7 +9,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,20 @@ STATE = "FAKE_GCLOUD_STATE"
 EVERYWHERE = {"--project", "--quiet", "--format"}
 
 
-@dataclass
 class Cloud:
     """What the file at `path` holds; also a test's own view of it."""
 
-    path: Path
-    data: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data: dict[str, Any] = {}
 
     @classmethod
     def new(cls, folder: Path) -> "Cloud":
         """An empty one, and an executable `gcloud` in `folder`/bin."""
         (folder / "bin").mkdir(parents=True)
         program = folder / "bin" / "gcloud"
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} "$@"\n')
+        # It is started hundreds of times: nothing of the environment's is looked for, and little is imported above.
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -E -S {__file__} "$@"\n')
         program.chmod(0o755)
         cloud = cls(folder / "cloud.json")
         cloud.data = {

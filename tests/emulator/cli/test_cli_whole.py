@@ -17,6 +17,8 @@ import pytest
 from callbot.settings import SETTINGS
 from emulator import processes
 
+pytestmark = pytest.mark.real_time
+
 ROOT = Path(__file__).parents[3]
 CALLBOT = [sys.executable, "-c", "from emulator.cli import main; main()"]
 WAV = ROOT / "emulator" / "recordings" / "hang-up.wav"
