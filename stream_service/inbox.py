@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from stream_service.engines.port import FromVendor
-from stream_service.events import AgentAudioStarted, Event
+from stream_service.events import AgentAudioStarted, Event, PlaybackReached
 from stream_service.limits import Lost
 from stream_service.session import CallSession
 from stream_service.wire.frames import Binary, Text
@@ -62,7 +62,7 @@ def is_urgent(item: InboxItem) -> bool:
     """Whether the call's thread has to be woken for it. What is not takes deadlines away at most, and sets none."""
     if isinstance(item, FromVendor):
         return item.urgent
-    return not isinstance(item, AgentAudioStarted)
+    return not isinstance(item, AgentAudioStarted | PlaybackReached)
 
 
 def patience(session: CallSession, calm: bool, now: float) -> float:

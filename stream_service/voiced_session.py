@@ -89,6 +89,8 @@ class VoicedSession(VoicedResponses):
                 self._quiet_since = now
                 if mark == LAST_WORD and self._after_last_word:
                     return [*self._settle(now), self._after_last_word]
+                # Told of later, it was still so at that time: what has come since is told of behind it.
+                return self._next(now) if self._active else [*self._finish_heard(now), *self._next(now)]
         return super()._react(event, now)
 
     # --- the session begins ---

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from stream_service.engines.downlink import Downlink
 from stream_service.engines.journal import BYTES_PER_MS
 from stream_service.engines.port import FromVendor, Post, Several
-from stream_service.events import AgentAudioStarted
+from stream_service.events import AgentAudioStarted, PlaybackReached
 from stream_service.playout import MARK_EVERY_MS, Playout
 from stream_service.pump import Link
 from stream_service.wire import realtime as wire
@@ -100,14 +100,18 @@ class Reflexes:
     # --- audio ---
 
     def mark_returns(self, message: bytes) -> bool:
-        """Note a mark behind the model's audio, in a message of the carrier's. The session is told of the last only."""
+        """Note a mark behind the model's audio, in a message of the carrier's; whether it was one.
+
+        The session is told of the last only, and need not wake for it: all that it does with the news is write it down.
+        """
         mark = twilio_media.returned_mark(message)
         if mark is None or not self._playout.owns(mark):
             return False
-        if not self._playout.reached(mark, self._clock()):
-            return True
-        self.downlink.tell()  # some more may have been sent that nobody has been told of
-        return not self._playout.all_played
+        if self._playout.reached(mark, self._clock()):
+            self.downlink.tell()  # some more may have been sent that nobody has been told of
+            if self._playout.all_played:
+                self._post(PlaybackReached(mark))
+        return True
 
     def _passes(self, size: int, item: str, response: str) -> bytes | None:
         """So many bytes of mu-law come: the mark to send behind them, if any; None when they are not to be heard."""

@@ -20,9 +20,12 @@ def is_words(message: bytes) -> bool:
 
 
 def are_of_item(words: Sequence[bytes], message: bytes) -> bool:
-    """Whether all of these `is_words` surely belong to the item of this event. Texts have no bare quotes in them."""
+    """Whether these `is_words` in a row belong to the item of this event: the first and the last do.
+
+    Items do not alternate, and a text cannot hold what looks like a member, for it has no bare quotes.
+    """
     item = item_of(message)
-    return bool(item) and all(item in some for some in words)
+    return bool(item and words) and item in words[0] and item in words[-1]
 
 
 def decode_words(messages: Sequence[bytes]) -> list[Transcript]:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from stream_service.engines.port import FromVendor, Several
-from stream_service.events import AgentAudioStarted, ResponseStarted, Tick
+from stream_service.events import AgentAudioStarted, PlaybackReached, ResponseStarted, Tick
 from stream_service.inbox import CALM_TICK_SECONDS, INBOX_LIMIT, TICK_SECONDS, Inbox, InboxItem, patience
 from stream_service.wire.frames import Text
 
@@ -77,7 +77,10 @@ def test_who_waits_is_woken(item: InboxItem) -> None:
     assert taken(inbox) == [item]
 
 
-@pytest.mark.parametrize("item", [words(), FromVendor(0, Text(b"again"), urgent=False), AgentAudioStarted("r1", "i1")])
+@pytest.mark.parametrize(
+    "item",
+    [words(), FromVendor(0, Text(b"again"), urgent=False), AgentAudioStarted("r1", "i1"), PlaybackReached("a0-1")],
+)
 def test_what_is_in_no_hurry_wakes_nobody_but_the_attentive(item: InboxItem) -> None:
     inbox = Inbox()
     assert waited(inbox, [item], 0.3) >= 0.3

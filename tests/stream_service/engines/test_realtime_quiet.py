@@ -16,7 +16,7 @@ from stream_service.engines import reflexes as reflexes_module
 from stream_service.engines.journal import PRE_ROLL_BYTES
 from stream_service.engines.port import FromVendor, Several, VendorOpened
 from stream_service.engines.realtime import RealtimeEngine
-from stream_service.events import AgentAudioStarted, AgentWords, Event, ResponseStarted
+from stream_service.events import AgentAudioStarted, AgentWords, Event, PlaybackReached, ResponseStarted
 from stream_service.playout import MARK_EVERY_MS, Playout
 from stream_service.pump import Pump
 from stream_service.transcript import Transcript
@@ -108,6 +108,12 @@ class Scene:
 
     def understood(self, news: list[FromVendor | Event]) -> list[Event]:
         return [event for one in news if isinstance(one, FromVendor) for event in self.engine.receive(one, 0.0)]
+
+    def played(self, mark: str) -> list[Event]:
+        """A mark behind the model's audio comes back: what the session is told."""
+        self.news()
+        assert self.mark_returns(mark)
+        return [one for one in self.news() if not isinstance(one, FromVendor)]
 
     def mark_returns(self, name: str) -> bool:
         return self.engine.uplink(
@@ -237,9 +243,10 @@ def test_a_mark_is_not_the_last_while_audio_is_on_its_way_that_nobody_was_told_o
     scene.sound(milliseconds=MARK_EVERY_MS)
     scene.sound(milliseconds=100)
     (mark,) = scene.carrier.marks()
-    assert scene.mark_returns(mark)  # taken: there is more to be heard
+    assert scene.played(mark) == []  # there is more to be heard
     scene.comes("response.output_audio.done", response_id="r1", item_id="i1")
-    assert not scene.mark_returns(scene.carrier.marks()[-1])  # told: everything has been
+    last = scene.carrier.marks()[-1]
+    assert scene.played(last) == [PlaybackReached(last)]
 
 
 def test_only_the_last_mark_is_told(scene: Scene) -> None:
@@ -247,16 +254,17 @@ def test_only_the_last_mark_is_told(scene: Scene) -> None:
         scene.sound(milliseconds=MARK_EVERY_MS)
     marks = scene.carrier.marks()
     assert len(marks) == 3
-    assert [scene.mark_returns(mark) for mark in marks] == [True, True, False]
+    assert [scene.played(mark) for mark in marks] == [[], [], [PlaybackReached(marks[-1])]]
 
 
 def test_a_mark_is_not_the_last_while_audio_waits_for_one(scene: Scene) -> None:
     scene.sound(milliseconds=MARK_EVERY_MS)
     scene.sound()
     (mark,) = scene.carrier.marks()
-    assert scene.mark_returns(mark)
+    assert scene.played(mark) == []
     scene.comes("response.output_audio.done", response_id="r1", item_id="i1")
-    assert not scene.mark_returns(scene.carrier.marks()[-1])
+    last = scene.carrier.marks()[-1]
+    assert scene.played(last) == [PlaybackReached(last)]
 
 
 def test_marks_that_a_clear_brings_back_wake_nobody(scene: Scene) -> None:
@@ -266,7 +274,7 @@ def test_marks_that_a_clear_brings_back_wake_nobody(scene: Scene) -> None:
     assert marks
     scene.comes("input_audio_buffer.speech_started", audio_start_ms=1, item_id="c1")
     assert scene.carrier.kinds()[-1] == "clear"
-    assert [scene.mark_returns(mark) for mark in marks] == [True, True, True]
+    assert [scene.played(mark) for mark in marks] == [[], [], []]
 
 
 def test_audio_that_waits_is_forgotten_when_the_caller_speaks_and_comes_no_more(scene: Scene) -> None:
