@@ -94,10 +94,10 @@ class SpokenAnswers(CallSession):
 
     def _think(self, now: float) -> list[Command]:
         messages = self.transcript.messages(self.text(self.agent.prompt))
-        turn = self.transcript.add("agent", "", now, complete=False)
+        turn = self.transcript.add("agent", "", now, answers=True, complete=False)
         self._answer = AnswerInProgress(turn.n, now)
         self._answer.asked = messages
-        return [KeepTurn(self.transcript.stamp_question(turn.n)), *self._ask(now)]
+        return [KeepTurn(turn), *self._ask(now)]
 
     def _ask(self, now: float) -> list[Command]:
         answer = self._current()
@@ -131,12 +131,8 @@ class SpokenAnswers(CallSession):
         if not answer.spoken and answer.sentences:
             answer.spoken, answer.handed_over = True, 1
             self.transcript.stamp(answer.n, first_words_out=now)
-            latency = now - (self._speech_end or answer.began_at)
             self._speech_end = None  # whatever is said next, nobody has been waiting for it since then
-            commands = [
-                Speak(answer.n, (answer.sentences[0],), 1),
-                Note("first words", {"turn": answer.n, "latencyMs": round(latency * 1000)}),
-            ]
+            commands = [Speak(answer.n, (answer.sentences[0],), 1)]
         turn = self.transcript.change(
             answer.n, text="".join(answer.sentences), sentences=tuple(answer.sentences), complete=answer.complete
         )

@@ -12,6 +12,7 @@ from callbot.calls import EngineName, Role, Turn
 
 MEMORY_TURNS = 40  # told to a model; a call of 15 minutes stays well below
 _NONE: Mapping[str, float] = {}
+_OF_A_QUESTION = ("speech_end", "transcript")
 
 
 class Transcript:
@@ -34,8 +35,18 @@ class Transcript:
     def last(self) -> Turn | None:
         return self._turns[max(self._turns)] if self._turns else None
 
-    def add(self, role: Role, text: str, now: float, *, stages: Mapping[str, float] = _NONE, **fields: Any) -> Turn:
-        """A new turn; `stages` as in `change`."""
+    def add(
+        self,
+        role: Role,
+        text: str,
+        now: float,
+        *,
+        stages: Mapping[str, float] = _NONE,
+        answers: bool = False,
+        **fields: Any,
+    ) -> Turn:
+        """A new turn; `stages` as in `change`. With `answers`, it notes too when what the caller said last was said."""
+        known = self._question_timings() if answers else {}
         turn = Turn(
             n=self._next,
             role=role,
@@ -43,7 +54,7 @@ class Transcript:
             engine=self._engine,
             generation=self._generation,
             at=datetime.fromtimestamp(self._epoch + now, UTC),
-            timings=self._timings(stages),
+            timings={**known, **self._timings(stages)},
             **fields,
         )
         self._turns[turn.n] = turn
@@ -70,12 +81,10 @@ class Transcript:
         kept = [(turn.role, known) for turn in self._turns.values() if (known := _known(turn))]
         return kept[-MEMORY_TURNS:]
 
-    def stamp_question(self, n: int) -> Turn:
-        """Note with this turn when what it answers was said and understood, as the caller's last turn has it."""
+    def _question_timings(self) -> dict[str, float]:
+        """When the caller's last turn was said and understood."""
         asked = next((turn for turn in reversed(self._turns.values()) if turn.role == "caller"), None)
-        stages = ("speech_end", "transcript")
-        known = {name: asked.timings[name] for name in stages if name in asked.timings} if asked else {}
-        return self.change(n, timings={**known, **self._turns[n].timings})
+        return {name: asked.timings[name] for name in _OF_A_QUESTION if name in asked.timings} if asked else {}
 
     def messages(self, prompt: str, saying: str = "") -> tuple[Mapping[str, Any], ...]:
         """The conversation for Chat Completions; `saying` is what the caller is adding to it, if it is no turn yet."""

@@ -178,19 +178,16 @@ class VoicedSession(VoicedResponses):
         # The first sound was handed to the carrier as it came.
         stages = {"first_token": self._began.get(item, now), "first_words_out": now, "delivered": now}
         words, tool_calls = self._words_of.pop(item, ""), tuple(self._tool_calls)
-        turn = self.transcript.add("agent", words, now, stages=stages, tool_calls=tool_calls)
+        answers = not self._spoke and self._speech_end is not None
+        turn = self.transcript.add("agent", words, now, stages=stages, answers=answers, tool_calls=tool_calls)
+        if answers:
+            self._exchange = (self._question, turn.n)
         self._agent_turns[item] = turn.n
         self._last_turn = turn.n
         self._tool_calls.clear()
         self._began.clear()
-        note: list[Command] = []
-        if not self._spoke and self._speech_end is not None:
-            self.transcript.stamp_question(turn.n)
-            self._exchange = (self._question, turn.n)
-            milliseconds = round((now - self._speech_end) * 1000)
-            note = [Note("first words", {"turn": turn.n, "latencyMs": milliseconds})]
         self._spoke, self._sound_due, self._speech_end = True, None, None
-        return note
+        return []
 
     def _words_of_cut(self, n: int, event: AgentWords, now: float) -> list[Command]:
         """More of what an interrupted item would have said: its heard share is known, its text only now."""

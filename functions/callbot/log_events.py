@@ -34,7 +34,6 @@ _STREAM_SERVICE: Mapping[str, str] = {
     "request refused": "code service",
     # turns
     "caller said": "latencyMs turn",
-    "first words": "latencyMs turn",
     # milliseconds from the end of the caller's speech
     "turn answered": (
         "code deliveredMs firstSentenceMs firstTokenMs firstWordsMs guessed heardMs interrupted transcriptMs turn"

@@ -118,7 +118,7 @@ def test_a_goodbye_that_twilio_refused_still_ends_the_call() -> None:
 def test_a_long_call_is_warned_and_then_ended() -> None:
     scene = greeted(max_duration_seconds=300)
     commands = scene.wait(240 - (scene.now - 1000) + 0.2)
-    assert notes(commands) == ["time warning", "first words"]
+    assert notes(commands) == ["time warning"]
     assert one(commands, Speak).sentences == (AGENT.time_warning,)
     scene.happens(Delivered(one(commands, Speak).turn))
     commands = scene.wait(60)

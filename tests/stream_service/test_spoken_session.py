@@ -53,7 +53,7 @@ def test_a_turn_from_the_callers_words_to_the_last_sentence() -> None:
     assert scene.happens(FirstToken(chat.turn), after=0.5) == []
     first = scene.happens(SentenceReady(chat.turn, "ご予約ですね。"), after=0.25)
     assert one(first, Speak) == Speak(chat.turn, ("ご予約ですね。",), 1)
-    assert notes(first) == ["first words"]
+    assert notes(first) == []
     second = scene.happens(SentenceReady(chat.turn, "何名様ですか。"))
     none(second, Speak)  # `/call-flow` fetches it
     assert one(second, KeepTurn).turn.sentences == ("ご予約ですね。", "何名様ですか。")
@@ -210,12 +210,12 @@ def test_a_model_that_stalls_in_mid_answer_is_given_up_too() -> None:
 def test_time_spent_waiting_is_counted_from_the_callers_last_word_once() -> None:
     scene = greeted(max_duration_seconds=120)
     answered(scene, "九時からです。")
-    warning = scene.wait(100)[:4]
-    latencies = [c.fields["latencyMs"] for c in scene.commands if notes([c]) == ["first words"]]
-    assert notes(warning) == ["time warning", "first words"]
-    assert scene.all(Speak)[1].sentences == (AGENT.time_warning,)
-    assert latencies[0] == 600
-    assert latencies[1] == 0  # nobody waited for the warning
+    warning = scene.wait(100)[:3]
+    assert notes(warning) == ["time warning"]
+    answer, warned = scene.all(Speak)[:2]
+    assert warned.sentences == (AGENT.time_warning,)
+    assert scene.transcript[answer.turn].stages_ms["first_words_out"] == 600
+    assert scene.transcript[warned.turn].stages_ms == {}  # nobody waited for it
 
 
 # --- a new session, a new stream ----------------------------------------------------------------------------------
