@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 BYTES_PER_MS = 8
 _MARK = "a"  # what our marks' names begin with
-MARK_EVERY_MS = 1000  # of audio; a mark is a message each way, and the clock is right in between
+MARK_EVERY_MS = 2000  # of audio; a mark is a message each way, and the clock is right in between
 LATE_MARK_SECONDS = 2.0  # a mark so late is not coming: the carrier lost it
 
 

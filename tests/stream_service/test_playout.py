@@ -1,12 +1,20 @@
 """What was really heard of the bot's audio, by marks and by the clock."""
 
-from hypothesis import given
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from stream_service.playout import BYTES_PER_MS, LATE_MARK_SECONDS, MARK_EVERY_MS, Playout
+from stream_service import playout as playout_module
+from stream_service.playout import BYTES_PER_MS, LATE_MARK_SECONDS, Playout
 
 SECOND = 8000  # bytes
+MARK_EVERY_MS = 1000  # here, so that the figures are easy to follow
+
+
+@pytest.fixture(autouse=True)
+def _a_mark_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playout_module, "MARK_EVERY_MS", MARK_EVERY_MS)
 
 
 def test_the_first_piece_of_an_item_is_known_as_such() -> None:
@@ -200,6 +208,7 @@ def test_after_a_clear_the_next_item_is_heard_at_once() -> None:
 
 
 @given(st.text())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the same for all examples
 def test_strange_marks_change_nothing(mark: str) -> None:
     playout = Playout()
     playout.sent("i1", "r1", SECOND, 0.0)

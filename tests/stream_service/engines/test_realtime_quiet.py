@@ -35,8 +35,8 @@ class Line:
 
     def __init__(self) -> None:
         self.route: Any = None
-        self._outbox = under_test.Outbox(100_000, 100_000)
-        self._decoder = PythonDecoder(False, 100_000)
+        self._outbox = under_test.Outbox(200_000, 100_000)
+        self._decoder = PythonDecoder(False, 200_000)
         self._heard: list[bytes] = []
         self.inlet = (self._outbox, False, lambda: None)
 
