@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from stream_service.outbox import Outbox
 from stream_service.wire import frames
-from stream_service.wire.realtime import audio_delta
+from stream_service.wire.realtime import audio_delta, kind
 from stream_service.wire.realtime_words import is_words
 
 MOST_WORDS = 500  # messages that wait together; more than a response has
@@ -22,6 +22,9 @@ class PythonDownlink:
     send behind it, empty for none, or None when this response is not to be heard. It is told at once of an item's first
     piece and of the first after anything else has come; of what follows, when `most_unmarked` bytes have come since the
     item's last mark, or something else comes. Names need no escaping in JSON.
+
+    Events of the kinds in `no_news` are `other`'s only while there is audio behind which no mark stands: whatever comes
+    behind it, but words, says that this was all for now, and `other` sees to the mark.
     """
 
     def __init__(
@@ -33,12 +36,14 @@ class PythonDownlink:
         most_unmarked: int,
         passes: Callable[[int, str, str], bytes | None],
         other: Callable[[bytes], bool],
+        no_news: frozenset[bytes] = frozenset(),
     ) -> None:
         self._media = media_prefix, media_suffix
         self._mark = mark_prefix, mark_suffix
         self._most_unmarked = most_unmarked
         self._passes = passes
         self._other = other
+        self._no_news = no_news
         self._lock = threading.Lock()  # between the pump's thread and the rest
         self._outbox: Outbox | None = None
         self._masked = False
@@ -86,14 +91,27 @@ class PythonDownlink:
             return True
         found = audio_delta(message)
         if found is None:
-            self.tell()
-            return self._other(message)
+            return self._tells_nothing(message) or self._told_other(message)
         payload, item, response = found
         if (item, response) != self._of:
             self.tell()
             self._of, self._unmarked = (item, response), 0
         self._take(payload)
         return True
+
+    def _tells_nothing(self, message: bytes) -> bool:
+        with self._lock:
+            if self._untold or self._unmarked or kind(message) not in self._no_news:
+                return False
+            self._asks = True
+            return True
+
+    def _told_other(self, message: bytes) -> bool:
+        self.tell()
+        taken = self._other(message)
+        if not is_words(message):
+            self._unmarked = 0
+        return taken
 
     def _take(self, payload: bytes) -> None:
         size, mark = len(payload) * 3 // 4 - payload[-2:].count(b"="), None

@@ -54,6 +54,7 @@ class Reflexes:
             MARK_EVERY_MS * BYTES_PER_MS,
             self._passes,
             self._event,
+            wire.NO_NEWS,
         )
         self.downlink.attach(*carrier.inlet)
         self._epoch = 0  # of the session whose messages come

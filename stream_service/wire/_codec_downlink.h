@@ -13,18 +13,20 @@ typedef struct {
     PyObject *words; /* a list, NULL while nobody gathers */
     PyObject *media_prefix, *media_suffix, *mark_prefix, *mark_suffix; /* bytes */
     PyObject *passes, *other;
+    PyObject *no_news; /* a frozenset of bytes, or NULL */
 } Downlink;
 
 enum { MOST_WORDS = 500 }; /* messages that wait together; more than a response has */
 
 static int downlink_init(Downlink *self, PyObject *args, PyObject *named) {
-    static char *names[] = {"media_prefix", "media_suffix", "mark_prefix", "mark_suffix", "most_unmarked", "passes", "other", NULL};
-    PyObject *given[6];
-    if (!PyArg_ParseTupleAndKeywords(args, named, "SSSSnOO", names, &given[0], &given[1], &given[2], &given[3],
-                                     &self->most_unmarked, &given[4], &given[5]))
+    static char *names[] = {"media_prefix", "media_suffix", "mark_prefix", "mark_suffix", "most_unmarked", "passes", "other", "no_news", NULL};
+    PyObject *given[7] = {NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, named, "SSSSnOO|O", names, &given[0], &given[1], &given[2], &given[3],
+                                     &self->most_unmarked, &given[4], &given[5], &given[6]))
         return -1;
-    PyObject **places[] = {&self->media_prefix, &self->media_suffix, &self->mark_prefix, &self->mark_suffix, &self->passes, &self->other};
-    for (int i = 0; i < 6; i++) refer(places[i], given[i]);
+    PyObject **places[] = {&self->media_prefix, &self->media_suffix, &self->mark_prefix, &self->mark_suffix,
+                           &self->passes, &self->other, &self->no_news};
+    for (int i = 0; i < 7; i++) refer(places[i], given[i]);
     return 0;
 }
 
@@ -46,7 +48,7 @@ static void downlink_dealloc(Downlink *self) {
     PyObject_GC_UnTrack(self);
     downlink_clear(self);
     Py_XDECREF(self->media_prefix), Py_XDECREF(self->media_suffix);
-    Py_XDECREF(self->mark_prefix), Py_XDECREF(self->mark_suffix);
+    Py_XDECREF(self->mark_prefix), Py_XDECREF(self->mark_suffix), Py_XDECREF(self->no_news);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF((PyObject *)type);
 }
@@ -140,6 +142,27 @@ static int gathered(Downlink *self, Piece text, PyObject *message) {
     return done;
 }
 
+/* 1 when nobody need be told of this event, 0 when somebody has to be, -1 with an error. */
+static int tells_nothing(Downlink *self, Piece text) {
+    const Piece lead = LITERAL("{\"type\":\"");
+    const Py_ssize_t longest = 80; /* by then the type of an event of OpenAI's has ended */
+    if (self->untold || self->unmarked || self->no_news == NULL) return 0;
+    if (text.size <= lead.size || memcmp(text.at, lead.at, lead.size)) return 0;
+    const char *from = text.at + lead.size, *end = text.at + (text.size < longest ? text.size : longest);
+    const char *close = memchr(from, '"', end - from);
+    PyObject *kind = close ? PyBytes_FromStringAndSize(from, close - from) : NULL;
+    if (kind == NULL) return close ? -1 : 0;
+    int found = PySet_Contains(self->no_news, kind);
+    Py_DECREF(kind);
+    if (found > 0) self->asks = true;
+    return found;
+}
+
+/* Whoever is behind the route has been told of what came behind the audio, and has seen to its mark. */
+static void marked(Downlink *self, Piece text) {
+    if (!are_words(text)) self->unmarked = 0;
+}
+
 static PyObject *downlink_call(Downlink *self, PyObject *args, PyObject *named) {
     (void)named;
     PyObject *message;
@@ -150,10 +173,12 @@ static PyObject *downlink_call(Downlink *self, PyObject *args, PyObject *named) 
     if (done) return done > 0 ? Py_NewRef(Py_True) : NULL;
     if (find_audio_delta(text.at, text.size, &payload, &item, &response))
         return take_delta(self, payload, item, response, NULL) ? Py_NewRef(Py_True) : NULL;
+    if ((done = tells_nothing(self, text))) return done > 0 ? Py_NewRef(Py_True) : NULL;
     if (!tell(self, NULL)) return NULL;
     if (is_none(self->other)) Py_RETURN_FALSE;
     PyObject *other = Py_NewRef(self->other), *taken = PyObject_CallFunctionObjArgs(other, message, NULL);
     Py_DECREF(other);
+    marked(self, text);
     return taken;
 }
 
@@ -169,7 +194,10 @@ static long downlink_drains(Downlink *self, Decoder *decoder, Lane *lane) {
             PyObject *kept = Py_XNewRef(decoder->fed); /* what the pieces point into, whatever Python does meanwhile */
             if (find_audio_delta(text.at, text.size, &payload, &item, &response))
                 done = take_delta(self, payload, item, response, lane) ? 1 : -1;
-            else done = tell(self, lane) ? ask(self->other, text, lane) : -1;
+            else if (!(done = tells_nothing(self, text))) {
+                done = tell(self, lane) ? ask(self->other, text, lane) : -1;
+                marked(self, text);
+            }
             Py_XDECREF(kept);
         }
         if (done < 0) return -1;

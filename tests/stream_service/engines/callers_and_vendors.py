@@ -8,6 +8,7 @@ from both_codecs import Codec
 
 from stream_service.wire import frames
 from stream_service.wire.frame_decoder import PythonDecoder, messages
+from stream_service.wire.realtime import NO_NEWS
 
 FRAME = 160
 IDLE, MOST = 8_000, 80_000
@@ -59,7 +60,7 @@ class Caller:
         self, how: Codec, audio_limit: int = 100_000, control_limit: int = 100_000, most_unmarked: int = 0
     ) -> None:
         self.outbox = how.Outbox(audio_limit, control_limit)
-        self.downlink = how.Downlink(b"[", b"]", b"(", b")", most_unmarked, self._passes, self._other)
+        self.downlink = how.Downlink(b"[", b"]", b"(", b")", most_unmarked, self._passes, self._other, NO_NEWS)
         self.marks: dict[str, bytes | None] = {}  # by item
         self.asked: list[tuple[int, str, str]] = []
         self.told: list[bytes] = []

@@ -156,6 +156,38 @@ def test_other_messages_are_others_business(takes: bool) -> None:
     assert caller.heard() == []
 
 
+RATES, ADDED = b'{"type":"rate_limits.updated","x":1}', b'{"type":"response.output_item.added"}'
+
+
+def test_of_what_tells_nothing_nobody_is_told() -> None:
+    caller = Caller(under_test, most_unmarked=400).attach()
+    assert caller.downlink(RATES)
+    assert caller.downlink(ADDED)
+    assert not caller.downlink(b'{"type":"response.done"}')
+    assert not caller.downlink(b'{"type": "rate_limits.updated"}')  # in another form it has to be read
+    assert not caller.downlink(b'{"type":"rate_limits.updated')
+    assert caller.told == [
+        b'{"type":"response.done"}',
+        b'{"type": "rate_limits.updated"}',
+        b'{"type":"rate_limits.updated',
+    ]
+
+
+def test_of_the_first_behind_audio_somebody_is_told_to_mark_it() -> None:
+    caller = Caller(under_test, most_unmarked=400).attach()
+    caller.downlink(delta(bytes(100)))
+    caller.downlink(delta(bytes(50)))
+    assert not caller.downlink(word("朝"))  # between the pieces words come
+    assert not caller.downlink(ADDED)
+    assert caller.downlink(RATES)
+    assert caller.told == [word("朝"), ADDED]
+    assert [size for size, _, _ in caller.asked] == [100, 50]
+    caller.downlink(delta(bytes(20)))  # asked about at once, since something else has come
+    assert [size for size, _, _ in caller.asked] == [100, 50, 20]
+    caller.downlink(delta(bytes(380)))  # and from that something on it counts
+    assert [size for size, _, _ in caller.asked] == [100, 50, 20, 380]
+
+
 def test_words_are_gathered_while_somebody_wants_them() -> None:
     caller, words = Caller(under_test).attach(), []
     caller.downlink(word("too early"))

@@ -174,6 +174,9 @@ pieces = st.one_of(
     st.binary(max_size=400).map(delta),
     st.builds(delta, st.binary(max_size=30), st.sampled_from(["dropped", "marked", "i語", "x" * 300])),
     st.text(max_size=5).map(word),
+    st.sampled_from(
+        [b'{"type":"rate_limits.updated"}', b'{"type":"rate_limits.updated', b'{"type":"' + b"x" * 90 + b'"}']
+    ),
     st.sampled_from([b'{"type":"response.done"}', b"\xff", b"", delta(bytes(20_000)), delta(b"")]),
     st.sampled_from([delta(b"one") + b" ", word("w") + delta(b"two"), delta(b"one").replace(b"r1", b"r\xe3\x81")]),
 )
