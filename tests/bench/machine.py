@@ -16,17 +16,16 @@ FIRST_CORE, SECOND_CORE = _ALLOWED[0], _ALLOWED[-1]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of a process and all that it started: seconds of processor since the start, MiB (PSS) and threads now."""
+    """Of a process and all that it started: seconds of processor since the start, MiB (PSS) and threads now.
+
+    `cpu` is exact; `system`, of it in the kernel, is a guess by the clock's ticks.
+    """
 
     at: float
-    user: float
+    cpu: float
     system: float
     mib: float
     threads: int
-
-    @property
-    def cpu(self) -> float:
-        return self.user + self.system
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +38,24 @@ class CoreTime:
 
 def usage(pid: int, *, memory: bool = False) -> Usage:
     """What the tree under `pid` has used. Memory is dear to count, so it is 0 unless asked for."""
-    at, user, system, mib, threads = time.monotonic(), 0.0, 0.0, 0.0, 0
+    at, cpu, system, mib, threads = time.monotonic(), 0.0, 0.0, 0.0, 0
     for member in _tree(pid):
         fields = _stat(member)
         if fields is None:
             continue
-        user, system = user + int(fields[11]) / _TICKS, system + int(fields[12]) / _TICKS
+        cpu, system = cpu + _cpu_seconds(member), system + int(fields[12]) / _TICKS
         threads += int(fields[17])
         mib += _pss_mib(member) if memory else 0.0
-    return Usage(at, user, system, mib, threads)
+    return Usage(at, cpu, system, mib, threads)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """By the process's own clock (clock_getcpuclockid(3)): /proc tells hundredths, which are 5 % of a short run."""
+    scheduled = 2
+    try:
+        return time.clock_gettime(~pid << 3 | scheduled)
+    except OSError:  # it is gone
+        return 0.0
 
 
 def peak_mib(pid: int) -> float:
