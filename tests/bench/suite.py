@@ -47,7 +47,7 @@ class Form:
     judged_only: bool = field(default=False)  # only what `verdict` looks at
 
 
-_HASTE: Final = Timing(rest=0.3, ramp=0.008, apart=0.05, late=10, warm=0.5)
+_HASTE: Final = Timing(rest=0.3, ramp=0.012, apart=0.05, late=10, warm=0.5)
 SHORT: Final = Form(
     name="short",
     sizes={"realtime": (50, 200, 400), "amivoice": (200,)},
