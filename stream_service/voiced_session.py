@@ -77,7 +77,8 @@ class VoicedSession(VoicedResponses):
             case CallerSaid(text, _, item):
                 return self._caller_said(text, item, now)
             case AgentAudioStarted(response, item) if response != self._dropped:
-                return self._first_sound(item, now)
+                self._first_sound(item, now)
+                return []
             case AgentWords():
                 return self._words(event, now)
             case EngineLost(reason):
@@ -174,7 +175,7 @@ class VoicedSession(VoicedResponses):
 
     # --- the bot ---
 
-    def _first_sound(self, item: str, now: float) -> list[Command]:
+    def _first_sound(self, item: str, now: float) -> None:
         # The first sound was handed to the carrier as it came.
         stages = {"first_token": self._began.get(item, now), "first_words_out": now, "delivered": now}
         words, tool_calls = self._words_of.pop(item, ""), tuple(self._tool_calls)
@@ -187,7 +188,6 @@ class VoicedSession(VoicedResponses):
         self._tool_calls.clear()
         self._began.clear()
         self._spoke, self._sound_due, self._speech_end = True, None, None
-        return []
 
     def _words_of_cut(self, n: int, event: AgentWords, now: float) -> list[Command]:
         """More of what an interrupted item would have said: its heard share is known, its text only now."""
