@@ -4,6 +4,8 @@ Everything the rest of the service needs from the audio path is importable from 
 """
 
 import contextlib
+import heapq
+import itertools
 import logging
 import socket
 import threading
@@ -47,6 +49,8 @@ class Pump:
         self._actions: deque[tuple[Connection, Callable[[], None]]] = deque()
         self.to_flush: deque[Connection] = deque()
         self._next_tick = self.now + TICK_SECONDS
+        self._due: list[tuple[float, int, Callable[[], None]]] = []  # a heap; the number is only for the order
+        self._numbers = itertools.count()
         self._gate = threading.Lock()  # nothing is adopted once stopping is set, nothing posted once the thread is over
         self._running = False
         self._stopping = False
@@ -118,6 +122,14 @@ class Pump:
             raise
         self._wake()
         return link
+
+    def call_at(self, at: float, action: Callable[[], None]) -> None:
+        """Have the pump's thread do something when its clock says `at`, or up to TICK_SECONDS later.
+
+        Only while there are links; whoever has one can do without, should the pump be stopped.
+        """
+        with self._gate:
+            heapq.heappush(self._due, (at, next(self._numbers), action))
 
     # For links.
 
@@ -198,6 +210,16 @@ class Pump:
                 if (link := links.get(fd)) is not None:
                     self._try(link, partial(link.tick, self.now))
             self._flush()
+            self._do_what_is_due()
+
+    def _do_what_is_due(self) -> None:
+        while self._due and self._due[0][0] <= self.now:
+            with self._gate:
+                _, _, action = heapq.heappop(self._due)
+            try:
+                action()
+            except Exception:  # of nobody's link
+                log.exception("what was due could not be done")
 
     def _patience(self) -> float | None:
         if self._actions or self.to_flush:

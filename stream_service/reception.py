@@ -54,7 +54,7 @@ CARRIER_LIMITS = Limits(
 
 def receive(sock: socket.socket, services: Services) -> None:
     """Carry the stream behind `sock` from its first message to its end."""
-    inbox = Inbox()
+    inbox = Inbox(services.pump.call_at)
     reception = _Reception(inbox)
     try:
         carrier = services.pump.adopt(

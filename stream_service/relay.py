@@ -29,7 +29,7 @@ from stream_service.commands import (
     RunTool,
     Speak,
 )
-from stream_service.engines.port import Engine, FromVendor
+from stream_service.engines.port import Engine, FromVendor, Urgency
 from stream_service.events import (
     CarrierLost,
     Drain,
@@ -40,7 +40,7 @@ from stream_service.events import (
     ToolCall,
     ToolResult,
 )
-from stream_service.inbox import Inbox, InboxItem, is_urgent, patience
+from stream_service.inbox import Inbox, InboxItem, patience, urgency
 from stream_service.limits import Lost
 from stream_service.pump import Link
 from stream_service.record import CallRecord
@@ -130,7 +130,7 @@ class Relay:
         self._inbox.wait(patience(self._session, calm, now), self._session.is_attentive(now))
         now = self._clock()
         for came_at, item in self._inbox.taken():
-            waited = not is_urgent(item)
+            waited = urgency(item) is not Urgency.AT_ONCE
             at = came_at if waited else now
             for event in self._events(item, at):
                 self._do(self._session.handle(event, at, waited=waited), now)

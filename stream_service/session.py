@@ -80,7 +80,7 @@ class CallSession(ABC):
         return False
 
     def is_attentive(self, now: float) -> bool:  # noqa: ARG002  # mostly it does not depend on the time
-        """Whether what is not urgent (`engines.port.FromVendor`) is wanted at once too, until something happens."""
+        """Whether what is not urgent (`engines.port.Urgency`) is wanted at once too, until something happens."""
         return False
 
     @property

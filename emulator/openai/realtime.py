@@ -109,7 +109,7 @@ class RealtimeServer:
         while session.out:
             action = session.out.popleft()
             if isinstance(action, dict):
-                peer.send(json.dumps(action))
+                peer.send(json.dumps(action, separators=(",", ":")))  # as OpenAI does
                 continue
             report.closed = action.value
             peer.end(action, 1001)

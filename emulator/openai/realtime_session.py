@@ -289,7 +289,7 @@ class RealtimeSession:
         self._send({"type": "error", "error": error})
 
     def _send(self, event: Event) -> None:
-        self.out.append({"event_id": self._new_id("event"), **event})
+        self.out.append({"type": event["type"], "event_id": self._new_id("event"), **event})  # in OpenAI's order
 
     def _new_id(self, kind: str) -> str:
         return f"{kind}_{next(self._numbers):06d}"

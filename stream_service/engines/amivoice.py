@@ -17,7 +17,7 @@ from callbot.settings import Settings
 from stream_service.commands import CancelChat, Command, GetReady, StartChat
 from stream_service.engines.chat import Chat
 from stream_service.engines.journal import BYTES_PER_MS, MOST_BYTES, PRE_ROLL_BYTES
-from stream_service.engines.port import FromVendor, Post
+from stream_service.engines.port import FromVendor, Post, Urgency
 from stream_service.engines.uplink import Uplink
 from stream_service.engines.vendor_session import VendorSession
 from stream_service.events import (
@@ -102,7 +102,7 @@ class AmivoiceEngine(VendorSession):
             self._post(FromVendor(epoch, Text(text)))
         elif not self._again_waits:
             self._again_waits = True
-            self._post(FromVendor(epoch, Text(text), urgent=False))
+            self._post(FromVendor(epoch, Text(text), Urgency.WHENEVER))
 
     def _understand(self, packet: wire.Packet, now: float) -> Sequence[Event]:
         match packet:
@@ -147,7 +147,7 @@ class AmivoiceEngine(VendorSession):
         link.send_text(self._start_command)
 
     def receive(self, news: FromVendor, now: float) -> Sequence[Event]:
-        if not news.urgent:
+        if news.urgency is Urgency.WHENEVER:
             self._again_waits = False
         return super().receive(news, now)
 

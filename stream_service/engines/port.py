@@ -6,6 +6,7 @@ the call's inbox (`FromVendor`), so that nothing in it needs a lock but what `up
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from callbot.errors import RemoteError
@@ -53,17 +54,27 @@ class Several:
     payloads: list[bytes]
 
 
+class Urgency(Enum):
+    """How soon the call's thread has to see what came. How many seconds that is, the inbox says."""
+
+    AT_ONCE = auto()
+    ANSWERED = auto()  # it need not wake for this if the bot is heard soon; else somebody has to do something
+    SOON = auto()  # it is to be written down
+    WHENEVER = auto()  # it wakes for something else
+
+
 @dataclass(frozen=True, slots=True)
 class FromVendor:
     """Something of the vendor's, for the engine; `epoch` counts its connections, so that old news is known as such.
 
-    What is not `urgent` keeps its place among the rest, but the call's thread need not be woken for it, unless the
-    session is attentive. It must not set a deadline; it may take one away, as it is found before the time counts.
+    What is not urgent keeps its place among the rest, but wakes nobody before its time, unless the session is
+    attentive. It must not set a deadline that is sooner than that; it may take one away, as it is found before the time
+    counts.
     """
 
     epoch: int
     news: VendorOpened | VendorRefused | Text | Binary | Lost | Several
-    urgent: bool = True
+    urgency: Urgency = Urgency.AT_ONCE
 
 
 Post = Callable[[FromVendor | Event], None]

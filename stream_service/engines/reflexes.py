@@ -7,11 +7,11 @@ thread comes in through the public methods.
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from stream_service.engines.downlink import Downlink
 from stream_service.engines.journal import BYTES_PER_MS
-from stream_service.engines.port import FromVendor, Post, Several
+from stream_service.engines.port import FromVendor, Post, Several, Urgency
 from stream_service.events import AgentAudioStarted, PlaybackReached
 from stream_service.playout import MARK_EVERY_MS, Playout
 from stream_service.pump import Link
@@ -19,6 +19,14 @@ from stream_service.wire import realtime as wire
 from stream_service.wire import twilio_media
 from stream_service.wire.frames import Text
 from stream_service.wire.realtime_words import are_of_item, is_words
+
+_URGENCIES: Mapping[bytes, Urgency] = {
+    b"input_audio_buffer.speech_stopped": Urgency.ANSWERED,
+    b"conversation.item.input_audio_transcription.completed": Urgency.WHENEVER,
+    b"response.created": Urgency.WHENEVER,
+    wire.NEXT_WORDS: Urgency.WHENEVER,
+    wire.WHOLE_TEXT: Urgency.WHENEVER,
+}
 
 
 class Reflexes:
@@ -157,14 +165,14 @@ class Reflexes:
     # --- what else the model sends ---
 
     def _event(self, message: bytes) -> bool:
-        """What is no audio goes to the call's thread; words wait there until it wakes for something else.
+        """What is no audio goes to the call's thread; words wait there together until it wakes for something else.
 
-        But not the first of a response that has made no sound: when they come is of interest.
+        But those of a response that has made no sound each come by themselves: when the first did is of interest.
         """
         if self._heard_of_it and is_words(message):
             self._words = [message]
             self.downlink.gather(self._words)
-            self._post(FromVendor(self._epoch, Several(self._words), urgent=False))
+            self._post(FromVendor(self._epoch, Several(self._words), Urgency.WHENEVER))
             return True
         kind = wire.kind(message)
         if kind in wire.NO_NEWS:
@@ -187,21 +195,20 @@ class Reflexes:
         self._hand_on(epoch, message, wire.kind(message))
 
     def _hand_on(self, epoch: int, message: bytes, kind: bytes) -> None:
-        self._post(FromVendor(epoch, Text(message), self._is_urgent(kind, message)))
+        self._post(FromVendor(epoch, Text(message), self._urgency(kind, message)))
 
-    def _is_urgent(self, kind: bytes, message: bytes) -> bool:
-        """A response being made, and a caller who speaks into silence, can wait. A response's end is written down."""
+    def _urgency(self, kind: bytes, message: bytes) -> Urgency:
+        """What all is well with can wait: a turn that is taken, answered and written down as they mostly are."""
         if wire.is_speech_started(message):
             # The newest of them is this one; the call's thread may be taking it away at this moment.
-            return self._responding or tuple(self._over_bot)[-1:] != (False,)
+            over_bot = self._responding or tuple(self._over_bot)[-1:] != (False,)
+            return Urgency.AT_ONCE if over_bot else Urgency.WHENEVER
         match kind:
             case b"response.created":
                 self._responding = True
-                return False
-            case wire.WHOLE_TEXT:
-                return False
             case b"response.done":
                 self._responding = False
+                return Urgency.SOON if wire.is_all_said(message) else Urgency.AT_ONCE
             case b"":
                 self._responding = True  # for all that is known
-        return True
+        return _URGENCIES.get(kind, Urgency.AT_ONCE)

@@ -34,7 +34,8 @@ _DELTA = re.compile(rb'"delta"\s*:\s*"([A-Za-z0-9+/]*={0,2})"')
 _SHORT_EVENT = 1_000  # bytes; audio and words are elsewhere
 _TYPE_COMPACT = b'{"type":"'
 _LONGEST_TYPE = 80  # bytes; by then the type of an event of OpenAI's has ended
-WHOLE_TEXT = b"response.output_audio_transcript.done"  # the type of the event that says all that an item says
+NEXT_WORDS = b"response.output_audio_transcript.delta"  # the type of the event that says what an item says next,
+WHOLE_TEXT = b"response.output_audio_transcript.done"  # and of the one that says all of it
 # Those of OpenAI's events that `decode` has no use for and that come in every call, several with each response: nobody
 # need wake for them, or read them. Only the compact form is looked at; any other has to be decoded to be known.
 NO_NEWS = frozenset(
@@ -45,6 +46,8 @@ NO_NEWS = frozenset(
     b" response.content_part.done response.function_call_arguments.delta response.function_call_arguments.done"
     b" response.output_audio.done response.output_item.added response.output_item.done".split()
 )
+_STATUS = re.compile(rb'"status":"([a-z_]+)"')
+_SAID = (b"completed", b"cancelled", b"incomplete")
 _AUDIO_START = re.compile(rb'"audio_start_ms"\s*:\s*([0-9]{1,12})\b')
 _ITEM = re.compile(rb'"item_id"\s*:\s*"([^"\\]+)"')
 _RESPONSE = re.compile(rb'"response_id"\s*:\s*"([^"\\]+)"')
@@ -163,6 +166,16 @@ def speech_starts_at(message: bytes) -> int | None:
 def is_speech_started(message: bytes) -> bool:
     """Whether this event says that the caller has begun to speak, without reading it whole."""
     return len(message) < _SHORT_EVENT and b'"input_audio_buffer.speech_started"' in message
+
+
+def is_all_said(message: bytes) -> bool:
+    """Whether a `response.done` surely leaves nothing to do: it was made, or broken off, and wants no tool.
+
+    Only the compact form is looked at. A response's own status comes before those of its items, and inside a text the
+    quotes would be escaped.
+    """
+    status = _STATUS.search(message)
+    return bool(status and status.group(1) in _SAID and b'"function_call"' not in message)
 
 
 def decode(message: bytes) -> ServerEvent | None:

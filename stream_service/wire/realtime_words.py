@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from callbot.errors import RemoteError
 from stream_service.wire.json_text import text
-from stream_service.wire.realtime import Transcript, item_of
+from stream_service.wire.realtime import NEXT_WORDS, Transcript, item_of
 
-_TYPE = "response.output_audio_transcript.delta"
-_COMPACT = b'{"type":"' + _TYPE.encode() + b'"'
+_TYPE = NEXT_WORDS.decode()
+_COMPACT = b'{"type":"' + NEXT_WORDS + b'"'
 
 
 def is_words(message: bytes) -> bool:

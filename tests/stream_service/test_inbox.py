@@ -3,11 +3,12 @@
 import queue
 import threading
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 
-from stream_service.engines.port import FromVendor, Several
+from stream_service.engines.port import FromVendor, Several, Urgency
 from stream_service.events import AgentAudioStarted, PlaybackReached, ResponseStarted, Tick
 from stream_service.inbox import CALM_TICK_SECONDS, INBOX_LIMIT, TICK_SECONDS, Inbox, InboxItem, patience
 from stream_service.wire.frames import Text
@@ -15,12 +16,16 @@ from stream_service.wire.frames import Text
 LONG = 10.0
 
 
+def nobody_calls(_at: float, _action: Callable[[], None]) -> None:
+    """In these tests nothing has a time."""
+
+
 def taken(inbox: Inbox) -> list[InboxItem]:
     return [item for _, item in inbox.taken()]
 
 
 def words(number: int = 0) -> FromVendor:
-    return FromVendor(number, Several([b"words"]), urgent=False)
+    return FromVendor(number, Several([b"words"]), Urgency.WHENEVER)
 
 
 def waited(inbox: Inbox, put: list[InboxItem], timeout: float, *, attentive: bool = False) -> float:
@@ -37,7 +42,7 @@ def waited(inbox: Inbox, put: list[InboxItem], timeout: float, *, attentive: boo
 
 def test_everything_comes_in_the_order_it_was_put_and_with_the_time() -> None:
     times = iter([1.0, 2.0, 4.0, 5.0])
-    inbox = Inbox(lambda: next(times))
+    inbox = Inbox(nobody_calls, lambda: next(times))
     items: list[InboxItem] = [Text(b"first"), words(), Tick(), words(1)]
     for item in items:
         inbox.put(item)
@@ -46,7 +51,7 @@ def test_everything_comes_in_the_order_it_was_put_and_with_the_time() -> None:
 
 
 def test_what_is_not_asked_for_stays() -> None:
-    inbox = Inbox()
+    inbox = Inbox(nobody_calls)
     for number in range(3):
         inbox.put(words(number))
     assert next(inbox.taken())[1] == words(0)
@@ -54,7 +59,7 @@ def test_what_is_not_asked_for_stays() -> None:
 
 
 def test_what_comes_while_others_are_seen_to_is_for_the_next_time() -> None:
-    inbox = Inbox()
+    inbox = Inbox(nobody_calls)
     inbox.put(words(0))
     for _, item in inbox.taken():
         assert item == words(0)
@@ -63,7 +68,7 @@ def test_what_comes_while_others_are_seen_to_is_for_the_next_time() -> None:
 
 
 def test_nobody_waits_while_there_is_something() -> None:
-    inbox = Inbox()
+    inbox = Inbox(nobody_calls)
     inbox.put(words())
     began = time.monotonic()
     inbox.wait(LONG)
@@ -72,17 +77,17 @@ def test_nobody_waits_while_there_is_something() -> None:
 
 @pytest.mark.parametrize("item", [Text(b"news"), FromVendor(0, Text(b"news")), ResponseStarted("r1"), Tick()])
 def test_who_waits_is_woken(item: InboxItem) -> None:
-    inbox = Inbox()
+    inbox = Inbox(nobody_calls)
     assert waited(inbox, [item], LONG) < LONG / 2
     assert taken(inbox) == [item]
 
 
 @pytest.mark.parametrize(
     "item",
-    [words(), FromVendor(0, Text(b"again"), urgent=False), AgentAudioStarted("r1", "i1"), PlaybackReached("a0-1")],
+    [words(), FromVendor(0, Text(b"again"), Urgency.WHENEVER), AgentAudioStarted("r1", "i1"), PlaybackReached("a0-1")],
 )
 def test_what_is_in_no_hurry_wakes_nobody_but_the_attentive(item: InboxItem) -> None:
-    inbox = Inbox()
+    inbox = Inbox(nobody_calls)
     assert waited(inbox, [item], 0.3) >= 0.3
     assert taken(inbox) == [item]
     assert waited(inbox, [item], LONG, attentive=True) < LONG / 2
@@ -90,13 +95,13 @@ def test_what_is_in_no_hurry_wakes_nobody_but_the_attentive(item: InboxItem) -> 
 
 
 def test_what_is_urgent_brings_along_what_was_not() -> None:
-    inbox = Inbox()
+    inbox = Inbox(nobody_calls)
     assert waited(inbox, [words(), Text(b"urgent")], LONG) < LONG / 2
     assert taken(inbox) == [words(), Text(b"urgent")]
 
 
 def test_a_call_too_far_behind_is_lost() -> None:
-    inbox = Inbox()
+    inbox = Inbox(nobody_calls)
     for _ in range(INBOX_LIMIT):
         inbox.put(words())
     with pytest.raises(queue.Full):
@@ -104,7 +109,7 @@ def test_a_call_too_far_behind_is_lost() -> None:
 
 
 def test_nobody_sleeps_through_anything_however_many_put() -> None:
-    inbox = Inbox()
+    inbox = Inbox(nobody_calls)
     count, putters = INBOX_LIMIT // 5, 4
 
     def put(putter: int) -> None:

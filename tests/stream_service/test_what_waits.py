@@ -12,7 +12,7 @@ from voiced_scenes import greeted as greeted_by_voice
 from voiced_scenes import says as asks
 
 from stream_service.commands import CallerActive, Command, Finish, KeepTurn, Note, RequestResponse, StartChat
-from stream_service.engines.port import FromVendor
+from stream_service.engines.port import FromVendor, Urgency
 from stream_service.events import (
     AgentAudioStarted,
     AgentWords,
@@ -46,7 +46,7 @@ class Thread:
         self.received: list[float] = []
         self.attentive = False
         self.waits: list[tuple[float, bool]] = []
-        self.inbox = Inbox(lambda: self.now)
+        self.inbox = Inbox(lambda _at, _action: None, lambda: self.now)
         self.inbox.wait = lambda timeout, attentive=False: self.waits.append((timeout, attentive))  # type: ignore[method-assign]
         session = SimpleNamespace(
             handle=self._handle, due_at=None, patient=True, finished=False, is_attentive=lambda _now: self.attentive
@@ -91,7 +91,7 @@ class Thread:
 def test_what_waited_is_told_as_of_when_it_came_and_the_time_once() -> None:
     thread = Thread()
     thread.comes(AgentAudioStarted("r1", "i1"), 1.0)
-    thread.comes(FromVendor(0, Text(b"again"), urgent=False), 2.0)
+    thread.comes(FromVendor(0, Text(b"again"), Urgency.WHENEVER), 2.0)
     thread.comes(Digit("1"), 2.5)
     assert thread.wakes(3.0) == [
         (AgentAudioStarted("r1", "i1"), 1.0, True),

@@ -28,7 +28,7 @@ from stream_service.commands import CallerActive, CancelChat, StartChat
 from stream_service.engines import vendor_session
 from stream_service.engines.amivoice import AmivoiceEngine
 from stream_service.engines.chat import Chat
-from stream_service.engines.port import FromVendor, Post
+from stream_service.engines.port import FromVendor, Post, Urgency
 from stream_service.events import (
     CallerSaid,
     CallerSaying,
@@ -340,7 +340,7 @@ def test_the_same_words_again_wake_nobody_and_wait_only_once(pump: Pump, pool: T
         posted.clear()
         for message in messages:
             engine._comes(0, message)
-        return [one.urgent for one in posted]
+        return [one.urgency is Urgency.AT_ONCE for one in posted]
 
     assert comes(said, said, said) == [True, False]
     assert engine.receive(posted[-1], 0.0) == [CallerSaying("予約")]
