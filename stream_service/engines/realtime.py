@@ -81,13 +81,14 @@ class RealtimeEngine(VendorSession):
             post=post,
             clock=clock,
         )
-        returns = self._reflexes.mark_returns
         query = urlencode({"model": settings.openai_realtime_model})
         super().__init__(
             service="openai",
             url=f"{settings.openai_realtime_url}?{query}",
             headers=lambda: [f"Authorization: Bearer {settings.openai_api_key}"],
-            uplink=Uplink(wire.APPEND_PREFIX, wire.APPEND_SUFFIX, False, PRE_ROLL_BYTES, MOST_BYTES, returns),
+            uplink=Uplink(
+                wire.APPEND_PREFIX, wire.APPEND_SUFFIX, False, PRE_ROLL_BYTES, MOST_BYTES, playout.mark_returns
+            ),
             pump=pump,
             pool=pool,
             post=post,

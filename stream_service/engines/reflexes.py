@@ -5,7 +5,6 @@ everything else is handed on, with word of whether the call's thread has to wake
 thread comes in through the public methods.
 """
 
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 
@@ -53,26 +52,23 @@ class Reflexes:
         self._keep_from = keep_from
         self._post = post
         self._clock = clock
-        self._lock = threading.Lock()  # between the pump's thread and the call's
         self.downlink = Downlink(
             twilio_media.media_prefix(stream_sid),
             twilio_media.MEDIA_SUFFIX,
             twilio_media.mark_prefix(stream_sid),
             twilio_media.MARK_SUFFIX,
             MARK_EVERY_MS * BYTES_PER_MS,
-            self._passes,
+            playout.passes,
             self._event,
             wire.NO_NEWS,
         )
         self.downlink.attach(*carrier.inlet)
+        playout.tell(self._first_sounds, self._last_mark_returns)
         self._epoch = 0  # of the session whose messages come
-        self._sounding = ""  # the response whose audio was sent last
-        self._heard_of_it = False  # the newest event but words was some of its audio
         self._words: list[bytes] = []  # the newest that wait together
         self._polite = True  # the bot falls silent when the caller speaks
         self._over_bot: deque[bool] = deque(maxlen=16)  # for each time the caller began to speak: over the bot?
         self._responding = False  # a response is being made, for all that is known here
-        self._dropped: set[str] = set()  # responses of which no more is to be heard
 
     # --- from the call's thread ---
 
@@ -98,46 +94,27 @@ class Reflexes:
 
     def drop(self, response: str) -> None:
         """No more of this response is to be heard."""
-        with self._lock:
-            self._dropped.add(response)
+        self._playout.drop(response)
         self.downlink.tell()  # so that we are asked about what comes next
 
     def is_over(self, response: str) -> None:
         """No more comes of this response."""
-        self._dropped.discard(response)
+        self._playout.forget(response)
 
     # --- audio ---
 
-    def mark_returns(self, message: bytes) -> bool:
-        """Note a mark behind the model's audio, in a message of the carrier's; whether it was one.
+    def _first_sounds(self, item: str, response: str) -> None:
+        self._post(AgentAudioStarted(response, item))
 
-        The session is told of the last only, and need not wake for it: all that it does with the news is write it down.
-        """
-        mark = twilio_media.returned_mark(message)
-        if mark is None or not self._playout.owns(mark):
-            return False
-        if self._playout.reached(mark, self._clock()):
-            self.downlink.tell()  # some more may have been sent that nobody has been told of
-            if self._playout.all_played:
-                self._post(PlaybackReached(mark))
-        return True
-
-    def _passes(self, size: int, item: str, response: str) -> bytes | None:
-        """So many bytes of mu-law come: the mark to send behind them, if any; None when they are not to be heard."""
-        with self._lock:
-            if response in self._dropped:
-                return None
-            self._sounding, self._heard_of_it = response, True
-            mark, first = self._playout.sent(item, response, size, self._clock())
-        if first:
-            self._post(AgentAudioStarted(response, item))
-        return mark.encode()
+    def _last_mark_returns(self, mark: str) -> None:
+        """The session need not wake for that: all that it does with the news is write it down."""
+        self.downlink.tell()  # some more may have been sent that nobody has been told of
+        if self._playout.all_played:
+            self._post(PlaybackReached(mark))
 
     def _mark_the_end(self) -> None:
         """Something else has come, so that was all of the audio for now."""
-        with self._lock:
-            mark = self._playout.last_mark()
-        if mark:
+        if mark := self._playout.last_mark():
             self._carrier.send_text(twilio_media.mark(self._stream_sid, mark))
 
     def _caller_starts(self, message: bytes) -> None:
@@ -149,17 +126,15 @@ class Reflexes:
         """
         if (ms := wire.speech_starts_at(message)) is not None:
             self._keep_from(ms)
-        with self._lock:
-            now = self._clock()
-            over_bot = self._polite and self._playout.audible(now)
-            self._over_bot.append(over_bot)
-            if not over_bot:
-                return
-            self._dropped.add(self._sounding)
-            self._carrier.discard_audio()
-            self._carrier.send_text(twilio_media.clear(self._stream_sid))
-            cut = self._playout.clear(now)
-        for item, heard_ms in cut:
+        now = self._clock()
+        over_bot = self._polite and self._playout.audible(now)
+        self._over_bot.append(over_bot)
+        if not over_bot:
+            return
+        self._playout.drop(self._playout.sounding)
+        self._carrier.discard_audio()
+        self._carrier.send_text(twilio_media.clear(self._stream_sid))
+        for item, heard_ms in self._playout.clear(now):
             self._send(wire.truncate(item, heard_ms) if heard_ms else wire.delete_item(item))
 
     # --- what else the model sends ---
@@ -169,7 +144,7 @@ class Reflexes:
 
         But those of a response that has made no sound each come by themselves: when the first did is of interest.
         """
-        if self._heard_of_it and is_words(message):
+        if self._playout.just_sounded and is_words(message):
             self._words = [message]
             self.downlink.gather(self._words)
             self._post(FromVendor(self._epoch, Several(self._words), Urgency.WHENEVER))
@@ -182,7 +157,7 @@ class Reflexes:
         told = kind == wire.WHOLE_TEXT and are_of_item(self._words, message)
         told = told and self.downlink.replace(self._words, message)
         self.downlink.let_go(None)  # what is said from here on comes after this
-        self._heard_of_it = False
+        self._playout.just_sounded = False
         if wire.is_speech_started(message):
             self._caller_starts(message)
         self._mark_the_end()

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "_codec_clock.h"
 #include "_codec_messages.h"
 #include "_codec_frames.h"
 #include "_codec_decoder.h"
@@ -29,6 +30,8 @@
 #include "_codec_route.h"
 #include "_codec_uplink.h"
 #include "_codec_downlink.h"
+#include "_codec_heard.h"
+#include "_codec_playout.h"
 #ifdef __linux__
 #include "_codec_turn.h"
 #include "_codec_mover.h"
@@ -66,6 +69,7 @@ static int codec_exec(PyObject *module) {
     } types[] = {
         {&decoder_spec, &decoder_type}, {&outbox_spec, &outbox_type}, {&lane_spec, &lane_type},
         {&uplink_spec, &uplink_type}, {&downlink_spec, &downlink_type},
+        {&playout_spec, NULL},
 #ifdef WITH_OPENSSL
         {&tls_spec, &tls_type}, {&tls_client_spec, NULL},
 #endif
@@ -81,9 +85,7 @@ static int codec_exec(PyObject *module) {
 #ifdef WITH_OPENSSL
         {"ssl", "SSLError", &tls_error}, {"ssl", "SSLCertVerificationError", &certificate_error},
 #endif
-#ifdef __linux__
         {"time", "monotonic", &monotonic},
-#endif
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         PyObject *from = PyImport_ImportModule(known[i].module);

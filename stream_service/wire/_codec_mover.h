@@ -10,22 +10,6 @@ static void fetch_soon(const Lane *lane) {
     __builtin_prefetch(lane->route);
 }
 
-static PyObject *monotonic; /* time.monotonic, which on Linux is this clock */
-
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static double time_of(PyObject *clock) {
-    if (clock == NULL) return seconds();
-    PyObject *now = PyObject_CallNoArgs(clock);
-    double seconds = now ? PyFloat_AsDouble(now) : -1;
-    Py_XDECREF(now);
-    return seconds;
-}
-
 static PyObject *mover_poll(Mover *self, PyObject *args) {
     PyObject *timeout = Py_None, *rest = NULL;
     int most = MOST_EVENTS;
@@ -148,7 +132,7 @@ static PyObject *mover_new(PyTypeObject *type, PyObject *args, PyObject *named) 
     if (!PyArg_ParseTuple(args, "O", &clock)) return NULL;
     Mover *self = (Mover *)PyType_GenericNew(type, args, NULL);
     if (self == NULL) return NULL;
-    if (clock != monotonic) refer(&self->clock, clock);
+    refer(&self->clock, kept_clock(clock));
     self->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (self->epoll >= 0) return (PyObject *)self;
     PyErr_SetFromErrno(PyExc_OSError);

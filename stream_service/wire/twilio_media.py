@@ -58,8 +58,10 @@ def returned_mark(message: bytes) -> str | None:
     if not message.startswith(_MARK_COMPACT):
         return None
     start = message.rfind(_NAME_COMPACT) + len(_NAME_COMPACT)
-    name = message[start : message.find(b'"', start)]
-    return name.decode() if start > len(_MARK_COMPACT) and name.replace(b"-", b"").isalnum() else None
+    end = message.find(b'"', start)
+    name = message[start:end]
+    says = end > start > len(_MARK_COMPACT) and name.replace(b"-", b"").isalnum()
+    return name.decode() if says else None
 
 
 def decode(message: bytes) -> StreamStarted | Digit | PlaybackReached | StreamStopped | None:

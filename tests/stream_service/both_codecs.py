@@ -25,6 +25,7 @@ from stream_service.engines.downlink import PythonDownlink
 from stream_service.engines.uplink import PythonUplink
 from stream_service.lane import PythonLane
 from stream_service.outbox import PythonOutbox
+from stream_service.playout import PythonPlayout
 from stream_service.wire import build_codec, frames
 from stream_service.wire.build_codec import CannotBuildError
 from stream_service.wire.frame_decoder import PythonDecoder
@@ -39,6 +40,7 @@ class Codec:
     Outbox: Any = PythonOutbox
     Uplink: Any = PythonUplink
     Downlink: Any = PythonDownlink
+    Playout: Any = PythonPlayout
     Lane: Any = PythonLane
     Mover: Any = None
     TlsClient: Any = None

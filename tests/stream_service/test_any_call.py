@@ -158,7 +158,7 @@ def test_any_voiced_call(data: st.DataObject, history: tuple[int, int], steps: i
         scene.wait(data.draw(pauses), tick=0.4)
         event = data.draw(voiced_events() if step < steps - 1 else st.one_of(*endings))
         if isinstance(event, AgentAudioStarted):  # as the pump would: the first time only
-            _, first = scene.playout.sent(event.item, event.response, data.draw(st.integers(1, 40_000)), scene.now)
+            _, first = scene.playout.sent(event.item, data.draw(st.integers(1, 40_000)), scene.now)
             if not first:
                 continue
         before = len(scene.all(RunTool))

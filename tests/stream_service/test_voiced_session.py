@@ -142,7 +142,7 @@ def test_the_first_sound_of_a_response_that_was_just_dropped_is_no_turn() -> Non
     scene = greeted()
     says(scene, "料金は")
     scene.happens(ResponseStarted("r1"), after=0.3)
-    scene.playout.sent("i1", "r1", 1600, scene.now)  # the pump has sent it; its event waits behind the interruption
+    scene.playout.sent("i1", 1600, scene.now)  # the pump has sent it; its event waits behind the interruption
     one(scene.happens(CallerStarted()), ClearPlayback)
     scene.happens(AgentAudioStarted("r1", "i1"))
     scene.happens(AgentWords("r1", "i1", "三千円です。"))

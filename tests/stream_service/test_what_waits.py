@@ -141,7 +141,7 @@ def test_a_response_that_is_told_of_when_it_has_been_heard_is_the_same_in_the_re
 
         happens(ResponseStarted("r1"))
         scene.now += 0.4
-        mark, _ = scene.playout.sent("i1", "r1", 2000 * 8, scene.now)
+        mark, _ = scene.playout.sent("i1", 2000 * 8, scene.now)
         happens(AgentAudioStarted("r1", "i1"))
         happens(AgentWords("r1", "i1", "開いています。"))
         scene.now += 0.6

@@ -35,7 +35,7 @@ class VoicedScene(Scene):
     def sounds(self, item: str, milliseconds: int, words: str = "", response: str = "r1", after: float = 0.0) -> str:
         """The model's next audio (and the words it says so far); the name of its mark."""
         self.now += after
-        mark, first = self.playout.sent(item, response, milliseconds * 8, self.now)
+        mark, first = self.playout.sent(item, milliseconds * 8, self.now)
         if first:
             self.happens(AgentAudioStarted(response, item))
         if words:
@@ -51,7 +51,7 @@ class VoicedScene(Scene):
 
     def hears_out(self, mark: str) -> list[Command]:
         """The caller hears everything up to this mark."""
-        waited = self.wait(max(0.0, self.playout._ends_at - self.now))
+        waited = self.wait(max(0.0, self.playout.ends_at - self.now))
         return [*waited, *self.happens(PlaybackReached(mark)), *self.happens(Tick())]
 
 

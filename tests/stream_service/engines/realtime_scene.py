@@ -16,7 +16,6 @@ from stream_service.engines import reflexes as reflexes_module
 from stream_service.engines.port import FromVendor, Urgency, VendorOpened
 from stream_service.engines.realtime import RealtimeEngine
 from stream_service.events import Event
-from stream_service.playout import Playout
 from stream_service.pump import Pump
 from stream_service.transcript import Transcript
 from stream_service.wire import frames
@@ -76,7 +75,7 @@ class Scene:
             agent=AGENT,
             instructions="",
             transcript=Transcript("realtime", 1, [], EPOCH),
-            playout=Playout(),
+            playout=under_test.Playout(),
             carrier=self.carrier,  # type: ignore[arg-type]  # all of it that is used
             stream_sid="MZ1",
             pump=pump,

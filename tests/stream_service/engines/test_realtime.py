@@ -112,7 +112,8 @@ class Model(Desk):
     def __init__(self, openai: OpenAI, pump: Pump, pool: ThreadPoolExecutor, earlier: list[Turn]) -> None:
         super().__init__()
         self.openai = openai
-        self.playout = Playout()
+        self.buffered_seconds = 0.0  # of other audio, which is played before the model's
+        self.playout = Playout(clock=lambda: time.monotonic() + self.buffered_seconds)
         ours, theirs = tcp_pair()
         self.peer = Peer(theirs, client=True)
         self.carrier = Carrier(self.peer)
@@ -276,9 +277,9 @@ def test_an_interruption_silences_the_carrier_and_the_model_forgets_what_was_not
 def test_an_item_of_which_nothing_was_heard_is_forgotten_whole(start: Start) -> None:
     call = start(speed=4.0)
     call.ready()
+    call.buffered_seconds = 60.0
     call.do(SAY_GREETING)
     begun = call.next(AgentAudioStarted)
-    call.playout._items[begun.item].starts_at += 60  # it waits behind a minute of other audio
     call.model_says(SPEECH_STARTED)
     until(lambda: "conversation.item.delete" in call.session.events)
     call.next(ResponseEnded)

@@ -237,6 +237,7 @@ def test_nothing_is_kept_that_nobody_needs(codec: Codec) -> None:
     other = PYTHON.encode(0x82, bytes(300), True)
     delta = b'{"type":"response.output_audio.delta","response_id":"r","item_id":"i","delta":"AAAA"}'
     words = b'{"type":"response.output_audio_transcript.delta","response_id":"r","item_id":"i","delta":"AAAA"}'
+    mark = b'{"event":"mark","mark":{"name":"a0-12"}}'
 
     def scene() -> None:
         decoder, outbox = codec.Decoder(True, 1000), codec.Outbox(600, 600)
@@ -259,6 +260,20 @@ def test_nothing_is_kept_that_nobody_needs(codec: Codec) -> None:
             downlink.gather(gathered)
             for message in (delta, words, b"other"):
                 downlink(message)
+        playout = codec.Playout(1, lambda: 5.0)
+        playout.tell(lambda *first: keeper.append(first), lambda mark: keeper.append([mark, playout]))
+        keeper.append(playout)
+        for item in ("first", "second"):
+            for _ in range(6):
+                playout.passes(160, item, "r")
+        for number in range(1, 12):
+            playout.mark_returns(b'{"event":"mark","mark":{"name":"a0-%d"}}' % number)
+        playout.mark_returns(mark)  # the last
+        playout.drop("r2")
+        playout.passes(160, "third", "r2")
+        playout.clear(5.01)
+        playout.sent("third", 80, 6.0)
+        playout.reached(playout.last_mark(), 6.0)
         outbox.put_control(bytes(100))
         outbox.take(500)
         outbox.discard_audio()
@@ -266,7 +281,7 @@ def test_nothing_is_kept_that_nobody_needs(codec: Codec) -> None:
         with contextlib.suppress(FrameError):
             decoder.pull()
 
-    given_objects = (media, stream, other, delta, words)
+    given_objects = (media, stream, other, delta, words, mark)
     counts = [sys.getrefcount(one) for one in given_objects]
     assert kept_by(scene) < 40_000  # bytes; the smallest object, lost in each scene, would be more than twice as much
     assert [sys.getrefcount(one) for one in given_objects] == counts
