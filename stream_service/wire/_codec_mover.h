@@ -2,14 +2,6 @@
  * long it waits. Linux only, as epoll is. */
 #pragma once
 
-/* It is about to be used, and with hundreds of calls it is in no cache any more. */
-static void fetch_soon(const Lane *lane) {
-    __builtin_prefetch(lane);
-    __builtin_prefetch((const char *)lane + 64);
-    __builtin_prefetch(lane->decoder);
-    __builtin_prefetch(lane->route);
-}
-
 static PyObject *mover_poll(Mover *self, PyObject *args) {
     PyObject *timeout = Py_None, *rest = NULL;
     int most = MOST_EVENTS;
@@ -31,13 +23,13 @@ static PyObject *mover_poll(Mover *self, PyObject *args) {
         Py_BEGIN_ALLOW_THREADS
         count = epoll_wait(self->epoll, events, most, wait);
         Py_END_ALLOW_THREADS
+        if (count > 0) fetch_lane(lane_of(self, events[0].data.fd));
         bool done = count >= 0 || (errno == EINTR ? PyErr_CheckSignals() == 0 : (PyErr_SetFromErrno(PyExc_OSError), false));
         double now = count > 0 && done ? time_of(self->clock) : 0;
         if (now == -1 && PyErr_Occurred()) done = false;
         self->moving = true;
         for (int i = 0; i < count && done; i++) {
-            const Lane *next = i + 1 < count ? lane_of(self, events[i + 1].data.fd) : NULL;
-            if (next) fetch_soon(next);
+            if (i + 1 < count) fetch_lane(lane_of(self, events[i + 1].data.fd));
             done = handle(self, &events[i], now);
         }
         self->moving = false;

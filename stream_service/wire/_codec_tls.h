@@ -60,9 +60,14 @@ static void *tls_raises(const char *doing) {
     return NULL;
 }
 
-/* What the last step came to: -1 with an error, of which two only say what to wait for; 0 at the peer's end. */
+/* What the last step came to: -1 with an error, of which two only say what to wait for; 0 at the peer's end.
+ *
+ * SSL_get_error believes in any error that somebody has left in the thread's queue. Emptying that before each step is dear,
+ * so it is done when it could mislead: when the step only waits, or found the peer's end. */
 static Py_ssize_t tls_left(Tls *self, int result, const char *doing) {
-    int error = SSL_get_error(self->ssl, result), number = errno;
+    int number = errno;
+    if (SSL_want(self->ssl) != SSL_NOTHING || SSL_get_shutdown(self->ssl) & SSL_RECEIVED_SHUTDOWN) ERR_clear_error();
+    int error = SSL_get_error(self->ssl, result);
     switch (error) {
     case SSL_ERROR_ZERO_RETURN: return 0;
     case SSL_ERROR_WANT_READ: PyErr_SetString(want_read, doing); return -1;
@@ -81,7 +86,7 @@ static Py_ssize_t tls_left(Tls *self, int result, const char *doing) {
 }
 
 static bool is_usable(const Tls *self) {
-    if (self->ssl) return ERR_clear_error(), true;
+    if (self->ssl) return true;
     errno = EBADF; /* the number may be another connection's by now */
     PyErr_SetFromErrno(PyExc_OSError);
     return false;
@@ -128,6 +133,7 @@ static Py_ssize_t tls_give(Tls *self, const char *from, Py_ssize_t size) {
 static PyObject *tls_handshake(Tls *self, PyObject *none) {
     (void)none;
     if (!is_usable(self)) return NULL;
+    ERR_clear_error();
     for (;;) {
         int result, error;
         Py_BEGIN_ALLOW_THREADS

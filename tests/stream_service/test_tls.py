@@ -1,5 +1,7 @@
 """TLS with a vendor as its client: whom it takes for the vendor, and what it does when one fails. Both ways alike."""
 
+import ctypes
+import ctypes.util
 import ipaddress
 import socket
 import ssl
@@ -200,6 +202,39 @@ def test_who_does_not_speak_tls_is_an_error_and_is_closed(certify: Callable[...,
 
 def test_a_peer_that_breaks_off_is_at_its_end(certify: Callable[..., Path]) -> None:
     with opened(certify(), lambda secure: socket.socket(fileno=secure.detach()).close()) as secure:
+        assert secure.recv(10) == b""
+
+
+def leave_an_error() -> None:
+    """Somebody else on this thread uses OpenSSL, fails, and does not clear away what it says of that."""
+    crypto = ctypes.CDLL(ctypes.util.find_library("crypto"))
+    of_ssl, bad_length = 20, 271  # ERR_LIB_SSL and one of its reasons
+    crypto.ERR_new()
+    crypto.ERR_set_error(of_ssl, bad_length, None)
+    assert crypto.ERR_peek_error()
+
+
+def test_what_others_did_wrong_is_not_ours(certify: Callable[..., Path], way: str) -> None:
+    """Python's own TLS takes it for its own, so only the compiled one is asked."""
+    if way == "python":
+        return
+    full = threading.Event()
+
+    def serve(secure: ssl.SSLSocket) -> None:
+        secure.sendall(b"hello")
+        full.wait(PATIENCE)
+        secure.unwrap()
+
+    with opened(certify(), serve) as secure:
+        assert secure.recv(10) == b"hello"
+        secure.settimeout(0)
+        leave_an_error()
+        with pytest.raises(ssl.SSLWantWriteError):
+            for _ in range(10_000):
+                secure.send(bytes(16_384))
+        full.set()
+        secure.settimeout(PATIENCE)
+        leave_an_error()
         assert secure.recv(10) == b""
 
 
