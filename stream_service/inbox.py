@@ -10,6 +10,7 @@ from math import inf
 
 from stream_service.engines.port import FromVendor, Urgency
 from stream_service.events import AgentAudioStarted, Event, PlaybackReached
+from stream_service.guess import STABLE_SECONDS
 from stream_service.limits import Lost
 from stream_service.session import CallSession
 from stream_service.wire.frames import Binary, Text
@@ -21,6 +22,8 @@ CALM_TICK_SECONDS = 10.0
 # What the caller has said is answered within a second, and nobody need wake because it was said. If it is not, there is
 # time left to do something: the session gives the model 2.1 s from here.
 ANSWERED_SECONDS = 1.5
+# When what the caller is saying has stood for so long, something can be made of it.
+UNLESS_MORE_SECONDS = STABLE_SECONDS
 # How long the record may be without a response that was made. Its end is most often behind it by then.
 SOON_SECONDS = 2.0
 INBOX_LIMIT = 5_000  # events; a call that is so far behind is lost
@@ -44,7 +47,7 @@ class Inbox:
         self._attentive = False
         self._wake = threading.Lock()  # held, except to end a wait
         self._wake.acquire()
-        self._answered_due = self._soon_due = self._rings_at = inf
+        self._stable_due = self._answered_due = self._soon_due = self._rings_at = inf
 
     def put(self, item: InboxItem) -> None:
         """Raises queue.Full when the call is too far behind; on the pump's thread that ends its link."""
@@ -55,6 +58,9 @@ class Inbox:
         how_soon = urgency(item)
         if self._attentive or how_soon is Urgency.AT_ONCE:
             self._end_the_wait()
+        elif how_soon is Urgency.UNLESS_MORE:
+            self._stable_due = now + UNLESS_MORE_SECONDS
+            self._ring_at(self._stable_due)
         elif how_soon is Urgency.ANSWERED:
             self._answered_due = now + ANSWERED_SECONDS
             self._ring_at(self._answered_due)
@@ -75,7 +81,9 @@ class Inbox:
 
     def taken(self) -> Iterator[tuple[float, InboxItem]]:
         """Take what has come until now: when it came, and what it is. What is not asked for stays."""
-        self._answered_due = self._soon_due = inf  # what comes from here on is found before the next wait
+        self._stable_due = self._answered_due = self._soon_due = (
+            inf  # what comes from here on is found before the next wait
+        )
         for _ in range(len(self._items)):
             yield self._items.popleft()
 
@@ -93,7 +101,7 @@ class Inbox:
     def _ring(self) -> None:
         """End the wait if something has waited for as long as it may; what was due may have been settled by now."""
         self._rings_at = inf
-        due = min(self._answered_due, self._soon_due)
+        due = min(self._stable_due, self._answered_due, self._soon_due)
         if due <= self._clock():
             self._end_the_wait()
         elif due < inf:

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Final
 
 from stream_service.connection import Connection, OnLost
@@ -124,12 +125,15 @@ class Pump:
         return link
 
     def call_at(self, at: float, action: Callable[[], None]) -> None:
-        """Have the pump's thread do something when its clock says `at`, or up to TICK_SECONDS later.
+        """Have the pump's thread do something when its clock says `at`.
 
         Only while there are links; whoever has one can do without, should the pump be stopped.
         """
         with self._gate:
             heapq.heappush(self._due, (at, next(self._numbers), action))
+            is_next = self._due[0][0] == at
+        if is_next:
+            self._wake()  # it may be waiting for something later
 
     # For links.
 
@@ -210,6 +214,7 @@ class Pump:
                 if (link := links.get(fd)) is not None:
                     self._try(link, partial(link.tick, self.now))
             self._flush()
+        if self._due and self._due[0][0] <= self.now:
             self._do_what_is_due()
 
     def _do_what_is_due(self) -> None:
@@ -226,7 +231,10 @@ class Pump:
             return 0.0
         if self._stopping:
             return max(0.0, min(TICK_SECONDS, self._stop_deadline - time.monotonic()))
-        return max(0.0, self._next_tick - self.now) if self._links else None
+        if not self._links:
+            return None
+        next_due = self._due[0][0] if self._due else inf
+        return max(0.0, min(self._next_tick, next_due) - self.now)
 
     def _act(self) -> None:
         for _ in range(len(self._actions)):

@@ -59,7 +59,8 @@ class SpokenSession(SpokenGuesses):
         return listens_at if due is None else min(due, listens_at)
 
     def is_attentive(self, now: float) -> bool:
-        return self._talks_over(now)
+        # Other words may stop the bot, and an answer that has been begun on fewer.
+        return self._talks_over(now) or self._guess is not None
 
     @property
     def patient(self) -> bool:

@@ -5,6 +5,7 @@ that comes before `s` is answered is kept, and after a loss the last seconds are
 the last utterance that was understood, so that nothing is lost and nothing is heard twice.
 """
 
+import functools
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from stream_service.commands import CancelChat, Command, GetReady, StartChat
 from stream_service.engines.chat import Chat
 from stream_service.engines.journal import BYTES_PER_MS, MOST_BYTES, PRE_ROLL_BYTES
 from stream_service.engines.port import FromVendor, Post, Urgency
+from stream_service.engines.repeats import Repeats
 from stream_service.engines.uplink import Uplink
 from stream_service.engines.vendor_session import VendorSession
 from stream_service.events import (
@@ -62,8 +64,8 @@ class AmivoiceEngine(VendorSession):
         self._chat = chat
         self._post = post
         self._recognised = 0  # bytes of speech; AmiVoice bills nothing else
-        self._last_message = b""  # on the pump's thread
-        self._again_waits = False  # it came once more, and the call's thread has not come to know of that
+        self._repeats: Repeats | None = None  # of the session there is
+        self._saying = ""  # what was made of the caller's words last
         self._utterances: deque[_Utterance] = deque()  # begun, and not answered by a result yet
 
     def start(self) -> None:
@@ -96,13 +98,9 @@ class AmivoiceEngine(VendorSession):
     # --- the recogniser's session ---
 
     def _comes(self, epoch: int, text: bytes) -> None:
-        """The same words once more, while the caller pauses or is being worked out, are hardly news: one will do."""
-        if text != self._last_message or not text.startswith(wire.INTERIM):
-            self._last_message, self._again_waits = text, False
-            self._post(FromVendor(epoch, Text(text)))
-        elif not self._again_waits:
-            self._again_waits = True
-            self._post(FromVendor(epoch, Text(text), Urgency.WHENEVER))
+        """Words that may change in a moment are worth waking for when they have not."""
+        interim = text.startswith(wire.INTERIM)
+        self._post(FromVendor(epoch, Text(text), Urgency.UNLESS_MORE if interim else Urgency.AT_ONCE))
 
     def _understand(self, packet: wire.Packet, now: float) -> Sequence[Event]:
         match packet:
@@ -124,6 +122,7 @@ class AmivoiceEngine(VendorSession):
                     self._utterances[-1].end, self._utterances[-1].ended_at = end, ended_at
                 return [CallerStopped(speech_end=ended_at)]
             case wire.Interim(text):
+                self._saying = text
                 return [CallerSaying(text)] if text else []
             case wire.Final():
                 return self._final(packet, now)
@@ -143,19 +142,29 @@ class AmivoiceEngine(VendorSession):
         return [CallerUnclear(_seconds(max(0, end - utterance.start)))]
 
     def _begin(self, link: Link) -> None:
+        # The same words once more, while the caller pauses or is being worked out, are told of with the next tick.
+        self._repeats = Repeats(wire.INTERIM, functools.partial(self._takes, self._vendor.epoch))
+        link.route = self._repeats
         link.release()
         link.send_text(self._start_command)
 
-    def receive(self, news: FromVendor, now: float) -> Sequence[Event]:
-        if news.urgency is Urgency.WHENEVER:
-            self._again_waits = False
-        return super().receive(news, now)
+    def _takes(self, epoch: int, text: bytes) -> bool:
+        self._comes(epoch, text)
+        return True
+
+    def tick(self, now: float) -> Sequence[Event]:
+        events = super().tick(now)
+        if self._repeats and self._repeats.again:
+            self._repeats.again = False
+            return [CallerSaying(self._saying), *events] if self._saying else events
+        return events
 
     def _read(self, payload: bytes, now: float) -> Sequence[Event]:
         packet = wire.decode(payload.decode("utf-8", "replace"))
         return self._understand(packet, now) if packet else []
 
     def _forget(self) -> None:
+        self._repeats = None
         self._utterances.clear()
 
     def _position(self, ms: int) -> int:

@@ -58,6 +58,7 @@ class Urgency(Enum):
     """How soon the call's thread has to see what came. How many seconds that is, the inbox says."""
 
     AT_ONCE = auto()
+    UNLESS_MORE = auto()  # in a moment, if no other of the kind has come by then
     ANSWERED = auto()  # it need not wake for this if the bot is heard soon; else somebody has to do something
     SOON = auto()  # it is to be written down
     WHENEVER = auto()  # it wakes for something else

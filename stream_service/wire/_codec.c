@@ -30,6 +30,7 @@
 #include "_codec_route.h"
 #include "_codec_uplink.h"
 #include "_codec_downlink.h"
+#include "_codec_repeats.h"
 #include "_codec_heard.h"
 #include "_codec_playout.h"
 #ifdef __linux__
@@ -69,7 +70,7 @@ static int codec_exec(PyObject *module) {
     } types[] = {
         {&decoder_spec, &decoder_type}, {&outbox_spec, &outbox_type}, {&lane_spec, &lane_type},
         {&uplink_spec, &uplink_type}, {&downlink_spec, &downlink_type},
-        {&playout_spec, NULL},
+        {&repeats_spec, &repeats_type}, {&playout_spec, NULL},
 #ifdef WITH_OPENSSL
         {&tls_spec, &tls_type}, {&tls_client_spec, NULL},
 #endif

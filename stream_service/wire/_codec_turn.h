@@ -125,6 +125,7 @@ static long drain(Lane *self, Decoder *decoder) {
     if (self->bytes_left < 0 || route == NULL) taken = 0;
     else if (Py_TYPE(route) == uplink_type) taken = uplink_drains((Uplink *)route, decoder, self);
     else if (Py_TYPE(route) == downlink_type) taken = downlink_drains((Downlink *)route, decoder, self);
+    else if (Py_TYPE(route) == repeats_type) taken = repeats_drains((Repeats *)route, decoder, self);
     else if (route != Py_None) taken = python_drains(route, decoder, self);
     Py_XDECREF(route);
     return taken;

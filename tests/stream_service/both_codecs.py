@@ -22,6 +22,7 @@ import pytest
 
 from stream_service import connection, poller, tls
 from stream_service.engines.downlink import PythonDownlink
+from stream_service.engines.repeats import PythonRepeats
 from stream_service.engines.uplink import PythonUplink
 from stream_service.lane import PythonLane
 from stream_service.outbox import PythonOutbox
@@ -41,6 +42,7 @@ class Codec:
     Uplink: Any = PythonUplink
     Downlink: Any = PythonDownlink
     Playout: Any = PythonPlayout
+    Repeats: Any = PythonRepeats
     Lane: Any = PythonLane
     Mover: Any = None
     TlsClient: Any = None

@@ -10,13 +10,15 @@ from pump_peers import running_pump
 
 from stream_service.engines.port import FromVendor, Urgency
 from stream_service.events import AgentAudioStarted
-from stream_service.inbox import ANSWERED_SECONDS, SOON_SECONDS, Inbox, InboxItem
+from stream_service.inbox import ANSWERED_SECONDS, SOON_SECONDS, UNLESS_MORE_SECONDS, Inbox, InboxItem
 from stream_service.pump import TICK_SECONDS
 from stream_service.voiced_responses import FIRST_SOUND_SECONDS
+from stream_service.wire.amivoice import INTERIM_INTERVAL_MS
 from stream_service.wire.frames import Text
 from stream_service.wire.realtime import SILENCE_MS
 
 ASKED = FromVendor(0, Text(b"asked"), Urgency.ANSWERED)
+SAYING = FromVendor(0, Text(b"saying"), Urgency.UNLESS_MORE)
 MADE = FromVendor(0, Text(b"made"), Urgency.SOON)
 SOUND = AgentAudioStarted("r1", "i1")
 LONG = 10.0
@@ -110,6 +112,18 @@ def test_an_early_call_asks_for_the_later_one() -> None:
     assert sleeper.woken_at == [1.2 + SOON_SECONDS]
 
 
+def test_words_wake_when_they_have_stood_for_a_moment() -> None:
+    sleeper = Sleeper()
+    for at in (1.0, 1.2, 1.4):
+        sleeper.comes(SAYING, at)
+    sleeper.passes(60.0)
+    assert sleeper.woken_at == [1.4 + UNLESS_MORE_SECONDS]
+
+
+def test_a_moment_is_longer_than_words_take_to_change() -> None:
+    assert INTERIM_INTERVAL_MS / 1000 < UNLESS_MORE_SECONDS
+
+
 def test_calls_do_not_pile_up() -> None:
     sleeper = Sleeper()
     for number in range(100):
@@ -118,7 +132,7 @@ def test_calls_do_not_pile_up() -> None:
     assert sleeper.called == 1
 
 
-@pytest.mark.parametrize("item", [ASKED, MADE])
+@pytest.mark.parametrize("item", [ASKED, MADE, SAYING])
 def test_the_attentive_wake_for_it_at_once(item: InboxItem) -> None:
     sleeper = Sleeper()
     sleeper.inbox._attentive = True

@@ -11,7 +11,16 @@ from voiced_scenes import END_CALL, uses
 from voiced_scenes import greeted as greeted_by_voice
 from voiced_scenes import says as asks
 
-from stream_service.commands import CallerActive, Command, Finish, KeepTurn, Note, RequestResponse, StartChat
+from stream_service.commands import (
+    CallerActive,
+    CancelChat,
+    Command,
+    Finish,
+    KeepTurn,
+    Note,
+    RequestResponse,
+    StartChat,
+)
 from stream_service.engines.port import FromVendor, Urgency
 from stream_service.events import (
     AgentAudioStarted,
@@ -29,6 +38,7 @@ from stream_service.events import (
     Tick,
     ToolResult,
 )
+from stream_service.guess import STABLE_SECONDS
 from stream_service.inbox import Inbox
 from stream_service.record import ACTIVE_EVERY_SECONDS, ACTIVE_KNOWN_SECONDS
 from stream_service.relay import Relay
@@ -213,6 +223,17 @@ def test_who_is_being_heard_is_attentive() -> None:
     scene.happens(CallerStarted(), after=0.5)
     assert scene.session.is_attentive(scene.now)
     scene.happens(CallerSaying("ちょっと待ってください"), after=0.3)
+    assert not scene.session.is_attentive(scene.now)
+
+
+def test_who_has_begun_to_answer_is_attentive() -> None:
+    scene = greeted()
+    scene.happens(CallerStarted())
+    scene.happens(CallerSaying("予約を"), after=0.2)
+    assert not scene.session.is_attentive(scene.now)
+    one(scene.happens(Tick(), after=STABLE_SECONDS), StartChat)
+    assert scene.session.is_attentive(scene.now)  # on other words the answer is given up at once
+    one(scene.happens(CallerSaying("予約をやめたい"), after=0.2), CancelChat)
     assert not scene.session.is_attentive(scene.now)
 
 

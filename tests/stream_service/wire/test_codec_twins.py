@@ -260,6 +260,10 @@ def test_nothing_is_kept_that_nobody_needs(codec: Codec) -> None:
             downlink.gather(gathered)
             for message in (delta, words, b"other"):
                 downlink(message)
+        repeats = codec.Repeats(b"o", keeper.append)
+        keeper.append(repeats)
+        for message in (other, other, words, mark):
+            repeats(message)
         playout = codec.Playout(1, lambda: 5.0)
         playout.tell(lambda *first: keeper.append(first), lambda mark: keeper.append([mark, playout]))
         keeper.append(playout)
