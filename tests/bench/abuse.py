@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench.capacity import ADDED_MS, Plan, measure
+from tests.bench.capacity import ADDED_MS
 from tests.bench.certificate import write_certificate
 from tests.bench.doubts import doubts
-from tests.bench.relays import Engine, Product, Relay
+from tests.bench.relays import Engine, Product
 from tests.bench.rig_process import Rig, missing
+from tests.bench.runs import Plan, measure
 from tests.bench.table import Column, table
 
 # What each kind is, is said in rig/rig.c; here is what the log has to say of it. A peer that takes nothing may be
@@ -56,13 +57,13 @@ def kinds(engine: Engine) -> tuple[str, ...]:
 def with_bad_peers(plan: Plan, bad: Sequence[str]) -> dict[str, Any]:
     """Run the product; call 0 turns into the first kind, call 1 into the second, and so on."""
 
-    def turn_bad(rig: Rig, _: Relay) -> None:
+    def turn_bad(rig: Rig) -> None:
         for number, kind in enumerate(bad):
             rig.order(f"bad {kind} {number}")
 
     with tempfile.TemporaryDirectory(prefix="callbot-bench-") as folder:
         product = Product(plan.engine, Path(folder), plan.calls)
-        row = measure(product, plan, turn_bad)
+        (row,) = measure([[product]], plan, turn_bad)
         ends = {kind: list(product.reasons(number)) for number, kind in enumerate(bad)}
     return {**row, "bad": f"{len(bad)} kinds" if len(bad) > 1 else "".join(bad) or "none", "ends": ends}
 

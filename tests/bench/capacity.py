@@ -2,31 +2,30 @@
 
     python -m tests.bench.capacity --calls 50,200,400 --engine realtime,amivoice --tls --json capacity.json
 
-The relay has core 0 and the rig, which plays callers and vendors, core 1. Every number of calls is run on the floor and
-on the whole product one after the other, so that what else the machine does meets both; compare by the ratio. Needs
-Linux, two cores, a C compiler and OpenSSL's headers.
+The relays have core 0 and the rigs, which play callers and vendors, core 1. The floor and the whole product run at the
+same time, so that whatever else the machine does meets both; compare by the ratio. Calls that are too many for that are
+run on the floor, on the product and on the floor again. Needs Linux, two cores, a C compiler and OpenSSL's headers.
 """
 
 import argparse
 import json
+import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests.bench import machine
 from tests.bench.certificate import write_certificate
-from tests.bench.relays import AsInstalled, Engine, Floor, Product, Relay
-from tests.bench.rig_process import RELAY_CORE, Rig
+from tests.bench.relays import AsInstalled, Floor, Product, Relay
+from tests.bench.runs import Plan, measure
 from tests.bench.table import Column, table
 
-AT_REST_SHARE = 0.1  # of a core
-LONGEST_LOADING_SECONDS = 15.0
+# With so many calls floor and product take 0.5 to 0.7 of a core together; with twice as many, more than there is.
+MOST_AT_ONCE: Final = 200
 ADDED_MS, SETUP_MS = 20.0, 100.0  # p99: what nobody hears
 
 COLUMNS = (
@@ -43,101 +42,6 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How a run comes to its window (seconds). The last calls, `late` at most, begin when the others already run: only
-    of them is the set-up measured, so that the others may come as fast as they like.
-    """
-
-    rest: float = 1.0  # a process that has just started is at rest when it has done nothing for so long
-    ramp: float = 0.03  # between two calls' beginnings
-    apart: float = 0.1  # and between those of the late ones
-    late: int = 40
-    warm: float = 2.0  # before the late ones, and behind them
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One run's size. `turns`: callers of engine amivoice stop and are answered, instead of talking on.
-
-    `mss`: how many bytes a TCP segment to callers and vendors holds at most; 0 for the loopback's 64 kB.
-    """
-
-    engine: Engine
-    calls: int
-    seconds: float
-    tls: Path | None
-    turns: bool = False
-    timing: Timing = field(default_factory=Timing)
-    mss: int = 0
-
-    @property
-    def late(self) -> int:
-        """So many of the calls begin when the others already run."""
-        return min(self.timing.late, self.calls // 5)
-
-    @property
-    def longest(self) -> float:
-        """More seconds than any call can last."""
-        timing = self.timing
-        ramp = self.calls * (timing.ramp + 0.05) + self.late * (timing.apart + 0.05)
-        return ramp + 2 * timing.warm + self.seconds + 20
-
-
-Meanwhile = Callable[[Rig, Relay], None]
-
-
-def measure(relay: Relay, plan: Plan, meanwhile: Meanwhile = lambda _rig, _relay: None) -> dict[str, Any]:
-    """Run one relay with so many calls. `meanwhile` is called as the window opens."""
-    rig = Rig(
-        relay_port=relay.port,
-        target=relay.target,
-        calls=plan.calls,
-        seconds=plan.longest,
-        turns=plan.turns,
-        tls=plan.tls,
-        mss=plan.mss,
-    )
-    timing = plan.timing
-    try:
-        relay.start(rig.vendor_port, plan.tls)
-        _wait_until_at_rest(relay, timing.rest)
-        idle, idle_peak = machine.usage(relay.pid, memory=True), machine.peak_mib(relay.pid)
-        _begin(rig, relay, range(plan.calls - plan.late), timing.ramp, late=False)
-        time.sleep(timing.warm)
-        _begin(rig, relay, range(plan.calls - plan.late, plan.calls), timing.apart, late=True)
-        time.sleep(timing.warm)
-        rig.order(f"window {plan.seconds}")
-        rig.wait_for("opened")
-        before, rig_before, core_before = _now(relay, rig)
-        meanwhile(rig, relay)
-        rig.wait_for("shut")
-        after, rig_after, core_after = _now(relay, rig)
-        filled, peak = machine.usage(relay.pid, memory=True), machine.peak_mib(relay.pid)
-        measured = rig.result()
-    finally:
-        rig.stop()
-        relay.stop()
-    seconds = after.at - before.at
-    cpu = after.cpu - before.cpu
-    stolen = core_after.stolen - core_before.stolen
-    return {
-        "engine": plan.engine,
-        **measured,
-        "all_lost": measured["lost"] + measured["down_lost"],
-        "cpu_s_per_call_min": cpu / (plan.calls * seconds / 60),
-        "system_share": (after.system - before.system) / cpu if cpu else 0.0,
-        "core_share": cpu / seconds,
-        "others_share": max(0.0, core_after.busy - core_before.busy - cpu) / seconds,
-        "stolen_share": stolen / seconds,
-        "rig_share": (rig_after.cpu - rig_before.cpu) / seconds,
-        "idle_mib": idle.mib,
-        "mib_per_call": (filled.mib - idle.mib) / plan.calls,
-        "peak_mib": peak - idle_peak,
-        "threads": after.threads,
-    }
-
-
 def is_good(row: dict[str, Any]) -> bool:
     """Nothing lost, nobody cut off, and nothing added that could be heard."""
     down = row["down_ms"]["p99"] if row["down_ms"]["n"] else 0.0
@@ -146,51 +50,42 @@ def is_good(row: dict[str, Any]) -> bool:
 
 
 def compare(plan: Plan, rounds: int, as_installed_up_to: int = 0) -> Iterator[dict[str, Any]]:
-    """The floor and the product in turns; each row has its ratio to the floor's before it.
+    """The floor and the product in as many rounds, each row with its ratio to the floor's cost in the same round.
 
-    So many calls at most are also given to the stack as installed, which carries few.
+    So many calls at most are also given to the stack as installed, which carries few and is measured by itself.
     """
     for number in range(rounds):
-        floor = {"relay": "floor", "round": number, "ratio": 1.0, **measure(Floor(plan.engine), plan)}
-        yield floor
-        if plan.calls <= as_installed_up_to:
-            row = {"relay": "as installed", "round": number, **measure(AsInstalled(plan.engine, plan.calls), plan)}
-            row["ratio"] = row["cpu_s_per_call_min"] / max(1e-9, floor["cpu_s_per_call_min"])
-            yield row
-        with _product(plan) as product:
-            row = measure(product, plan)
-            row |= {"relay": "callbot", "round": number, "log_lines": dict(product.log_events)}
-            row["ratio"] = row["cpu_s_per_call_min"] / max(1e-9, floor["cpu_s_per_call_min"])
-            row["good"] = is_good(row)
-            yield row
+        with tempfile.TemporaryDirectory(prefix="callbot-bench-") as folder:
+            product = Product(plan.engine, Path(folder), plan.calls)
+            heats: list[list[Relay]] = [[Floor(plan.engine), product]]
+            if plan.calls > MOST_AT_ONCE:
+                heats = [[Floor(plan.engine)], [product], [Floor(plan.engine)]]
+            if plan.calls <= as_installed_up_to:
+                heats.append([AsInstalled(plan.engine, plan.calls)])
+            rows = with_ratios(measure(heats, plan))
+        for row in rows:
+            good = {"good": is_good(row), "log_lines": dict(product.log_events)} if row["relay"] == "callbot" else {}
+            yield {**row, "round": number, **good}
 
 
-@contextmanager
-def _product(plan: Plan) -> Iterator[Product]:
-    with tempfile.TemporaryDirectory(prefix="callbot-bench-") as folder:
-        yield Product(plan.engine, Path(folder), plan.calls)
+def with_ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows of one round, each with the ratio of its cost to the floor's; to the mean of two floors."""
+    floor = statistics.mean(row["cpu_s_per_call_min"] for row in rows if row["relay"] == "floor")
+    return [{**row, "ratio": row["cpu_s_per_call_min"] / max(1e-9, floor)} for row in rows]
 
 
-def _wait_until_at_rest(relay: Relay, seconds: float) -> None:
-    """What it still loads belongs to the idle process, not to its first calls."""
-    deadline = time.monotonic() + LONGEST_LOADING_SECONDS
-    while time.monotonic() < deadline:
-        before = machine.usage(relay.pid).cpu
-        time.sleep(seconds)
-        if machine.usage(relay.pid).cpu - before < AT_REST_SHARE * seconds:
-            return
-
-
-def _begin(rig: Rig, relay: Relay, numbers: range, apart: float, *, late: bool) -> None:
-    due = time.monotonic()
-    for number in numbers:
-        rig.call(number, relay.ticketed(number), late=late)
-        due += apart
-        time.sleep(max(0.0, due - time.monotonic()))
-
-
-def _now(relay: Relay, rig: Rig) -> tuple[machine.Usage, machine.Usage, machine.CoreTime]:
-    return machine.usage(relay.pid), machine.usage(rig.pid), machine.core_time(RELAY_CORE)
+def arrangement(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Who had the relays' core while these rows were measured, in words."""
+    taken = list(rows)
+    together = {row["calls"] for row in taken if row.get("at_once", 1) > 1}
+    floors = Counter((row["calls"], row["engine"], row["round"]) for row in taken if row["relay"] == "floor")
+    between = {calls for (calls, *_), runs in floors.items() if runs > 1}
+    parts = []
+    if together:
+        parts.append(f"with up to {max(together)} calls each, floor and callbot at once, waiting for each other")
+    if between:
+        parts.append(f"with {min(between)}, the floor before callbot and behind it (the ratio is to their mean)")
+    return "; ".join(["relays had a core of their own", *parts]) if parts else "the relay had a core of its own"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -218,7 +113,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 for row in compare(plan, given.rounds, given.as_installed):
                     rows.append(row)
                     sys.stderr.write(f"{row['engine']} {row['relay']} {calls}: {row['cpu_s_per_call_min']:.4f}\n")
-    sys.stdout.write(table(COLUMNS, rows) + "\n")
+    sys.stdout.write(f"{table(COLUMNS, rows)}\n{arrangement(rows)}\n")
     if given.json:
         report = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "tls": given.tls, "turns": given.turns}
         given.json.write_text(json.dumps({**report, "machine": machine.description(), "rows": rows}, indent=1))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 # A sentence in as many pieces as a model would write.
 PIECES: Final = ("はい、", "朝", "九時", "から", "開いて", "おります。")
+_LOOK_SECONDS: Final = 0.05  # how often it looks whether it is to close
 
 
 class Desk:
@@ -18,7 +19,7 @@ class Desk:
     def __init__(self) -> None:
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, name="desk", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(_LOOK_SECONDS,), name="desk", daemon=True).start()
 
     @property
     def updates(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tests.bench import verdict
+from tests.bench.capacity import arrangement
 from tests.bench.report import all_doubts, machine_in_words, settled, webhook_p99
 from tests.bench.table import Column, table
 
@@ -31,8 +32,8 @@ class MarksMissingError(Exception):
 
 def section(report: Row, plot: str) -> str:
     """What stands between the marks. `plot` is the picture's path as the README sees it."""
-    doubts, bad = all_doubts(report), verdict.calls(report["capacity"])
-    how = "the relay had a core of its own, and the vendors were reached over TLS"
+    doubts, bad = all_doubts(report), verdict.calls(report["capacity"], report["codec"])
+    how = f"{arrangement(report['capacity'])}, and the vendors were reached over TLS"
     parts = [
         f"Measured {report['at'][:10]} ({report['form']} form) on {machine_in_words(report)}; {how}.",
         table(_CALLS, settled(report["capacity"])),

@@ -1,4 +1,4 @@
-"""The relays that are measured: the whole product as it is deployed, and the floor. Each runs on a core of its own.
+"""The relays that are measured: the whole product as it is deployed, and the floor. All run on the relays' core.
 
 A relay is started with the port of the vendors, and gives for each call what Twilio would know of its stream.
 """
@@ -28,11 +28,13 @@ Engine = Literal["realtime", "amivoice"]
 _PATHS: Mapping[Engine, str] = {"realtime": "/incoming-call", "amivoice": "/twiml"}
 _FUNCTIONS_URL, _STREAM_URL = "https://functions.callbot.example", "wss://stream.callbot.example/ws"
 _START_SECONDS = 30.0
+_STOP_SECONDS = 0.0  # the calls are over, and nothing is kept: no time to leave in order
 
 
 class Relay(Protocol):
-    """What the bench measures."""
+    """What the bench measures. `name` is that of the tables."""
 
+    name: str
     target: str
     port: int
 
@@ -46,6 +48,7 @@ class Relay(Protocol):
 class Floor:
     """The program that only rewraps frames (`rig/floor_relay.c`)."""
 
+    name = "floor"
     target = "/"
 
     def __init__(self, engine: Engine) -> None:
@@ -78,6 +81,7 @@ class Floor:
 class AsInstalled:
     """flask-sock and websocket-client under gunicorn, nothing of them replaced (`as_installed.py`)."""
 
+    name = "as installed"
     target = "/ws"
 
     def __init__(self, engine: Engine, calls: int) -> None:
@@ -107,7 +111,7 @@ class AsInstalled:
         return ANONYMOUS
 
     def stop(self) -> None:
-        self._process.stop(1.0)
+        self._process.stop(_STOP_SECONDS)
 
 
 class Product:
@@ -116,6 +120,7 @@ class Product:
     `settings` are further settings of the stream service.
     """
 
+    name = "callbot"
     target = "/ws"
 
     def __init__(self, engine: Engine, folder: Path, calls: int, settings: Mapping[str, str] | None = None) -> None:
@@ -212,7 +217,7 @@ class Product:
     def stop(self) -> None:
         for process in (getattr(self, "_stream", None), getattr(self, "_functions", None)):
             if process is not None:
-                process.stop()
+                process.stop(_STOP_SECONDS)
         self._webhooks.close()
         self._desk.close()
 

@@ -18,11 +18,17 @@ _ECHO: Final = (
 
 
 def settled(rows: Iterable[Row]) -> list[Row]:
-    """One row for each engine, relay and number of calls: of several rounds the one in the middle by its CPU."""
-    rounds: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
-    for row in rows:
-        rounds[row["engine"], row["relay"], row["calls"]].append(row)
-    return [sorted(same, key=lambda row: float(row["cpu_s_per_call_min"]))[len(same) // 2] for same in rounds.values()]
+    """One row for each engine, number of calls and relay: those of the round in the middle by callbot's ratio. Where
+    the floor ran twice in it, the second.
+    """
+    taken = list(rows)
+    ratios: dict[tuple[str, int], list[tuple[float, int]]] = defaultdict(list)
+    for row in taken:
+        if row["relay"] == "callbot":
+            ratios[row["engine"], row["calls"]].append((row["ratio"], row["round"]))
+    middle = {size: sorted(found)[len(found) // 2][1] for size, found in ratios.items()}
+    shown = [row for row in taken if row["round"] == middle[row["engine"], row["calls"]]]
+    return list({(row["engine"], row["calls"], row["relay"]): row for row in shown}.values())
 
 
 def machine_in_words(report: Row) -> str:
@@ -44,8 +50,9 @@ def text(report: Row) -> str:
     parts = [f"{report['form']} form, {report['at']}, {report['seconds']} s: {machine_in_words(report)}"]
     parts += [f"not measured: {missing}" for missing in report["missing"]]
     if rows := report.get("capacity"):
-        parts.append(_titled("Calls on one core (vendors over TLS)", table(capacity.COLUMNS, settled(rows))))
-        parts += [f"NOT AS IT SHOULD BE: {line}" for line in verdict.calls(rows)]
+        shown = f"{table(capacity.COLUMNS, settled(rows))}\n{capacity.arrangement(rows)}"
+        parts.append(_titled("Calls on one core (vendors over TLS)", shown))
+        parts += [f"NOT AS IT SHOULD BE: {line}" for line in verdict.calls(rows, report["codec"])]
     if rows := report.get("abuse"):
         said = [f"{row['engine']}: {complaint}" for row in rows for complaint in row["complaints"]]
         parts.append(_titled("With bad peers among them", table((Column("engine", "engine"), *abuse.COLUMNS), rows)))

@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -47,7 +48,6 @@ class Rig:
         self, *, relay_port: int, target: str, calls: int, seconds: float, turns: bool, tls: Path | None, mss: int = 0
     ) -> None:
         """`seconds`: more than any call lasts. `mss`: bytes of a TCP segment at most; 0 for the loopback's 64 kB."""
-        self._turn = _wait_for_our_turn()
         command = [
             *pinned(RIG_CORE, real_time=("-f", "10")), str(built("rig")), "--port", str(relay_port), "--target", target,
             "--calls", str(calls), "--seconds", str(seconds), "--turns", str(int(turns)), "--mss", str(mss),
@@ -90,7 +90,6 @@ class Rig:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._turn.close()
 
 
 def missing() -> str:
@@ -132,23 +131,27 @@ def _folder() -> Path:
     return folder
 
 
-def _wait_for_our_turn() -> IO[str]:
-    """Two rigs at once would measure each other. A file that keeps the others out until it is closed.
+@contextmanager
+def our_turn() -> Iterator[None]:
+    """Two benches at once would measure each other. A file that keeps the others out meanwhile.
 
-    Raises RigFailedError.
+    Raises RigFailedError when they do not come to an end.
     """
-    turn = (_folder() / "turn").open("w")
-    gives_up = time.monotonic() + _TURN_SECONDS
-    while True:
-        try:
-            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+    with (_folder() / "turn").open("w") as turn:
+        gives_up = time.monotonic() + _TURN_SECONDS
+        while not _locked(turn):
             if time.monotonic() > gives_up:
-                turn.close()
-                raise RigFailedError("another bench runs on this machine and does not end") from None
+                raise RigFailedError("another bench runs on this machine and does not end")
             time.sleep(0.1)
-        else:
-            return turn
+        yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def pinned(core: int, *, real_time: Sequence[str] = ()) -> list[str]:

@@ -15,7 +15,7 @@ def row(relay: Any = "callbot", engine: Any = "realtime", calls: Any = 50, **cha
         "up_ms": spread(), "down_ms": spread(n=1000 if engine == "realtime" else 0), "barge_in_ms": spread(0.2, 0.5),
         "first_sound_ms": spread(0.1, 0.4), "late_setup_ms": spread(1.0, 2.0), "rig_late_ms": spread(0.02, 0.06),
         "all_lost": 0, "lost_before_first": 0, "cut_off": 0, "mib_per_call": 0.2, "peak_mib": 40.0, "threads": 60,
-        "core_share": 0.4, "others_share": 0.0, "stolen_share": 0.0, "rig_share": 0.3,
+        "core_share": 0.4, "others_share": 0.0, "stolen_share": 0.0, "rig_share": 0.3, "at_once": 2,
     }  # fmt: skip
     floor = {"cpu_s_per_call_min": 0.1, "ratio": 1.0, "lost_before_first": 6, "barge_in_ms": spread(n=0)}
     return callbot | (floor if relay == "floor" else {}) | changed

@@ -3,10 +3,11 @@
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.bench import abuse, doubts, plot, readme
+from tests.bench import abuse, capacity, doubts, plot, readme
 from tests.bench.report import all_doubts, settled, text
 from tests.bench.samples import report, row, spread
 from tests.bench.table import Column, table
@@ -26,9 +27,41 @@ def test_a_table_is_markdown_with_a_dash_for_what_is_not_there() -> None:
     ]
 
 
-def test_of_several_rounds_the_one_in_the_middle_is_shown() -> None:
-    rounds = [row(cpu_s_per_call_min=cpu, round=n) for n, cpu in enumerate((0.3, 0.1, 0.2))]
-    assert [shown["round"] for shown in settled([*rounds, row("floor")])] == [2, 0]
+def test_of_several_rounds_the_one_with_the_ratio_in_the_middle_is_shown() -> None:
+    rounds = [
+        row(relay, ratio=ratio, cpu_s_per_call_min=cpu, round=n)
+        for n, (ratio, cpu) in enumerate(((1.4, 0.3), (1.5, 0.2), (1.3, 0.1)))
+        for relay in ("floor", "callbot")
+    ]
+    alone = [row("floor", calls=400), row(calls=400), row("floor", calls=400, ratio=1.02)]
+    shown = settled([*rounds, *alone])
+    assert [(one["relay"], one["calls"], one["round"]) for one in shown] == [
+        ("floor", 50, 0), ("callbot", 50, 0), ("floor", 400, 0), ("callbot", 400, 0),
+    ]  # fmt: skip
+    assert shown[2]["ratio"] == 1.02
+
+
+def test_ratios_are_to_the_floor_or_to_the_mean_of_two() -> None:
+    costs = [("floor", 0.1), ("callbot", 0.15), ("as installed", 0.9)]
+    rows: list[dict[str, Any]] = [{"relay": relay, "cpu_s_per_call_min": cost} for relay, cost in costs]
+    assert [round(one["ratio"], 6) for one in capacity.with_ratios(rows)] == [1.0, 1.5, 9.0]
+    again = [*rows, {"relay": "floor", "cpu_s_per_call_min": 0.2}]
+    assert [round(one["ratio"], 6) for one in capacity.with_ratios(again)] == [0.666667, 1.0, 6.0, 1.333333]
+
+
+def test_who_had_the_core_is_said() -> None:
+    pair = [row("floor", calls=200), row(calls=200), row("as installed", calls=200, at_once=1)]
+    alone = [row("floor", calls=400, at_once=1), row(calls=400, at_once=1)]
+    assert capacity.arrangement(alone) == "the relay had a core of its own"
+    assert capacity.arrangement(pair).endswith(
+        "with up to 200 calls each, floor and callbot at once, waiting for each other"
+    )
+    all_rows = [*pair, *alone, row("floor", calls=400, at_once=1)]
+    said = capacity.arrangement(all_rows)
+    assert said.startswith(capacity.arrangement(pair))
+    assert said.endswith("with 400, the floor before callbot and behind it (the ratio is to their mean)")
+    assert said in readme.section(report(capacity=all_rows), "p")
+    assert said in text(report(capacity=all_rows))
 
 
 def test_nothing_is_doubtful_on_a_quiet_machine() -> None:

@@ -19,10 +19,11 @@ def test_without_a_compiler_the_rest_is_judged() -> None:
     assert judged(capacity=[], startup=[start("twiml", 7.0)]) != []
 
 
-def test_cpu_is_judged_by_the_floor_of_the_same_run() -> None:
-    assert judged(capacity=[row("floor"), row(ratio=3.9)]) == []
-    (complaint,) = judged(capacity=[row("floor"), row(ratio=4.1)])
-    assert complaint.startswith("realtime, 50 calls: 4.1 times the floor's CPU")
+@pytest.mark.parametrize(("codec", "most"), [("compiled", 2.0), ("Python", 4.0)])
+def test_cpu_is_judged_by_the_floor_of_the_same_run_and_by_the_codec(codec: str, most: float) -> None:
+    assert judged(codec=codec, capacity=[row("floor"), row(ratio=most - 0.1)]) == []
+    (complaint,) = judged(codec=codec, capacity=[row("floor"), row(ratio=most + 0.1)])
+    assert complaint.startswith(f"realtime, 50 calls: {most + 0.1:.1f} times the floor's CPU; {most:g} at most")
 
 
 @pytest.mark.parametrize("what", ["all_lost", "lost_before_first", "cut_off"])
@@ -53,6 +54,19 @@ def test_each_size_is_judged_beside_its_own_floor() -> None:
     rows = [row("floor", "amivoice"), row("callbot", "amivoice"), row("floor", calls=200), row(calls=200, all_lost=2)]
     (complaint,) = judged(capacity=rows)
     assert complaint.startswith("realtime, 200 calls: 2 pieces of audio lost")
+
+
+def test_with_two_floors_either_may_speak_for_the_machine() -> None:
+    def judged_between(first: dict[str, object], second: dict[str, object]) -> list[str]:
+        return judged(capacity=[row("floor", **first), row(cut_off=1, up_ms=spread(p99=80.0)), row("floor", **second)])
+
+    assert len(judged_between({}, {})) == 2
+    for busy in ({"all_lost": 3, "others_share": 0.3}, {"all_lost": 3, "up_ms": spread(p99=9.0)}):
+        assert judged_between(busy, {}) == judged_between({}, busy) == []
+
+
+def test_a_floor_of_another_round_says_nothing() -> None:
+    assert len(judged(capacity=[row("floor"), row(all_lost=2), row("floor", all_lost=3, round=1)])) == 1
 
 
 def test_first_words_must_come_well_before_the_whole_answer() -> None:

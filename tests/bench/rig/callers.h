@@ -12,7 +12,7 @@ static void call_starts(Call *call) {
              "\"sampleRate\":8000,\"channels\":1},\"customParameters\":%s},\"streamSid\":\"%s\"}",
              call->account, call->stream, call->sid, call->parameters, call->stream);
     ws_text(&call->conn, text);
-    call->next_frame = now_s() + rnd_unit() * 0.02;
+    call->next_frame = now_s() + call_chance(call) * 0.02;
     timer_set(call->next_frame, AT_FRAME, call);
 }
 

@@ -86,13 +86,15 @@ static void mask_bytes(uint8_t *data, size_t size, uint32_t mask) {
     for (; i < size; i++) data[i] ^= mask >> (8 * (i & 3));
 }
 
-/* The same run every time. */
-static uint32_t chance = 0x9e3779b9;
-static uint32_t rnd(void) {
-    chance ^= chance << 13, chance ^= chance >> 17, chance ^= chance << 5;
-    return chance;
+/* The next number of a row that is the same every time; it begins with any but 0. */
+static uint32_t chance_next(uint32_t *chance) {
+    *chance ^= *chance << 13, *chance ^= *chance >> 17, *chance ^= *chance << 5;
+    return *chance;
 }
-static inline double rnd_unit(void) { return rnd() / 4294967296.0; }
+static uint32_t rnd(void) {
+    static uint32_t chance = 0x9e3779b9;
+    return chance_next(&chance);
+}
 
 /* The value of a JSON string member, found by its name; what stands around it is trusted. */
 static inline bool json_string(const uint8_t *text, size_t size, const char *name, const char **value, size_t *value_size) {

@@ -22,7 +22,7 @@ typedef struct {
 typedef struct Session Session;
 typedef struct {
     Conn conn;
-    uint32_t id;
+    uint32_t id, chance;
     bool late, cut_off, stray, flooding, gone, hurried;
     char sid[40], stream[40], account[40], *parameters;
     double asked_at, opened_at, heard_at, next_frame, play_ends, barged_at, answering_since;
@@ -50,6 +50,9 @@ static double window_opens, window_shuts;
 static uint64_t stray_frames, clears, sessions_opened, sessions_open, interruptions_unanswered;
 static Sample setups, late_setups, first_frames, first_sounds, barge_ins, lateness;
 static bool turns, ending;
+
+/* 0 to 1, of the call's own row: the same call goes the same way with every relay, however they take turns. */
+static double call_chance(Call *call) { return chance_next(&call->chance) / 4294967296.0; }
 
 static bool in_window(double at) { return window_opens && at >= window_opens && !window_shuts; }
 

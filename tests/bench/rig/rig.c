@@ -52,7 +52,7 @@ static void call_opens(char *words) {
     uint8_t rest[FRAME - STAMP];
     for (size_t i = 0; i < sizeof rest; i++) rest[i] = rnd() | 0x80;
     call->constant[base64_encode(rest, sizeof rest, call->constant)] = 0;
-    call->id = id, call->late = late, call->parameters = strdup(words + used);
+    call->id = id, call->chance = (id + 1) * 0x9e3779b9, call->late = late, call->parameters = strdup(words + used);
     strcpy(call->account, account), strcpy(call->sid, sid);
     snprintf(call->stream, sizeof call->stream, "MZ%032u", id);
     track_prepare(&call->up), track_prepare(&call->down);

@@ -113,7 +113,7 @@ static void caller_barges_in(Session *s, double now) {
 
 /* Behind the greeting, anywhere in a turn: the calls are not all at the same place, and as busy at once as they will be. */
 static void conversation_joins(Session *s, double now) {
-    double at = rnd_unit() * TURN_SECONDS, left_ms = (SPEECH_SECONDS + ANSWER_MS / 2000.0 - at) * 2000;
+    double at = call_chance(s->call) * TURN_SECONDS, left_ms = (SPEECH_SECONDS + ANSWER_MS / 2000.0 - at) * 2000;
     s->turn_at = now - at;
     if (at < SPEECH_SECONDS) speech_starts(s, now + SPEECH_SECONDS - at);
     else if (left_ms > 200) answer_begins(s, now, (int)left_ms / 20 * 20); /* whole frames: a stamp has to fit */
@@ -123,7 +123,7 @@ static void conversation_joins(Session *s, double now) {
 static void realtime_step(Session *s, double now) {
     static const int PIECES_MS[] = {20, 40, 60, 100, 200};
     if (s->responding) {
-        int ms = PIECES_MS[rnd() % 5];
+        int ms = PIECES_MS[(int)(call_chance(s->call) * 5)];
         if (ms > s->left_ms) ms = s->left_ms;
         audio_delta(s, ms);
         part_event(s, "response.output_audio_transcript.delta", ",\"delta\":\" morning\"");
@@ -206,7 +206,7 @@ static void session_hears(Session *s, const uint8_t *audio, size_t size) {
         Call *call = &calls[whose];
         if (!s->call) {
             s->call = call, call->session = s;
-            if (s->vendor == AMIVOICE) timer_set(now + rnd_unit() * INTERIM_SECONDS, AT_STEP, s);
+            if (s->vendor == AMIVOICE) timer_set(now + call_chance(call) * INTERIM_SECONDS, AT_STEP, s);
             else answer_begins(s, now, GREETING_MS);
         }
         if (call != s->call || !track_take(&call->up, piece, now)) stray_frames++;
