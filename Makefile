@@ -44,7 +44,7 @@ infra: setup $(INFRA_READY) ## check infra/ and cloudbuild.yaml without a cloud;
 	$(INFRA)/checkov --config-file .checkov.yaml
 	$(INFRA)/check-jsonschema --builtin-schema vendor.cloudbuild cloudbuild.yaml
 
-bench: setup $(PLOT_READY) ## measure calls per core, turns, starts and webhooks; under three minutes; BENCH=--long, --readme, …
+bench: setup $(PLOT_READY) ## measure calls per core, turns, starts and webhooks; two minutes; BENCH=--long, --readme, …
 	@$(BIN)/python -m tests.bench $(BENCH)
 
 bench-check: setup ## measure the little that does not depend on the machine, and judge it

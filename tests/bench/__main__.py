@@ -1,7 +1,7 @@
-"""`make bench`, or `python -m tests.bench`: everything that is measured, in under three minutes.
+"""`make bench`, or `python -m tests.bench`: everything that is measured, in two minutes.
 
 python -m tests.bench                           # tables here, build/bench.json and build/bench.png
-python -m tests.bench --long                    # some twenty minutes: long windows, three rounds, bad peers
+python -m tests.bench --long                    # some twenty minutes: all sizes, long windows, three rounds, bad peers
 python -m tests.bench --check                   # the little that CI judges: ratios only
 python -m tests.bench --readme                  # and its figures into the README
 python -m tests.bench --readme --from bench.json    # those of an earlier run
@@ -25,7 +25,7 @@ PICTURE, FIGURES = ROOT / "tests" / "bench" / "latency.png", ROOT / "tests" / "b
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").partition("\n")[0])
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--long", action="store_true", help="long windows, three rounds, bad peers")
+    form.add_argument("--long", action="store_true", help="all sizes, long windows, three rounds, bad peers")
     form.add_argument("--check", action="store_true", help="the small form: fail when a ratio is far from what it was")
     form.add_argument("--from", type=Path, dest="earlier", metavar="JSON", help="show an earlier run, measure nothing")
     parser.add_argument("--readme", action="store_true", help="write the figures and the plot into the README")

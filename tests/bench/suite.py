@@ -51,7 +51,7 @@ class Form:
 _HASTE: Final = Timing(rest=0.3, ramp=0.012, apart=0.05, late=10, warm=0.5)
 SHORT: Final = Form(
     name="short",
-    sizes={"realtime": (50, 200, 400), "amivoice": (50, 200, 400)},
+    sizes={"realtime": (50, 200, 400), "amivoice": (50, 200)},
     as_installed={"realtime": 50},
     window_seconds=3.0,
     alone_seconds=4.0,
