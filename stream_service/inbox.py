@@ -81,9 +81,8 @@ class Inbox:
 
     def taken(self) -> Iterator[tuple[float, InboxItem]]:
         """Take what has come until now: when it came, and what it is. What is not asked for stays."""
-        self._stable_due = self._answered_due = self._soon_due = (
-            inf  # what comes from here on is found before the next wait
-        )
+        # What comes from here on is found before the next wait.
+        self._stable_due = self._answered_due = self._soon_due = inf
         for _ in range(len(self._items)):
             yield self._items.popleft()
 
