@@ -78,7 +78,7 @@ class PythonPlayout:
     def mark_returns(self, message: bytes, /) -> bool:
         """Note a mark behind the bot's audio, in a message of the carrier's; whether it was one."""
         mark = returned_mark(message)
-        if mark is None or not self.owns(mark):
+        if mark is None or not mark.startswith(_MARK):
             return False
         if self.reached(mark, self._clock()) and self._on_last is not None:
             self._on_last(mark)
@@ -116,10 +116,6 @@ class PythonPlayout:
         mark = f"{_MARK}{self._clears}-{self._marks}"
         self._open[mark] = (item_id, item.sent_ms)
         return mark
-
-    def owns(self, mark: str, /) -> bool:
-        """Whether this mark was sent behind a piece of audio, be it cleared away by now."""
-        return mark.startswith(_MARK)
 
     def reached(self, mark: str, now: float, /) -> bool:
         """A mark came back. True when it was the last that was waited for: everything has been played."""

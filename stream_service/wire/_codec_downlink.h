@@ -129,8 +129,7 @@ static bool take_delta(Downlink *self, Piece payload, Piece item, Piece response
 }
 
 static bool are_words(Piece text) {
-    const Piece compact = LITERAL("{\"type\":\"response.output_audio_transcript.delta\"");
-    return text.size >= compact.size && !memcmp(text.at, compact.at, compact.size);
+    return begins_with(text, LITERAL("{\"type\":\"response.output_audio_transcript.delta\""));
 }
 
 /* 1 when the words were added to those that are gathered, 0 when not, -1 with an error. */
@@ -147,7 +146,7 @@ static int tells_nothing(Downlink *self, Piece text) {
     const Piece lead = LITERAL("{\"type\":\"");
     const Py_ssize_t longest = 80; /* by then the type of an event of OpenAI's has ended */
     if (self->untold || self->unmarked || self->no_news == NULL) return 0;
-    if (text.size <= lead.size || memcmp(text.at, lead.at, lead.size)) return 0;
+    if (!begins_with(text, lead)) return 0;
     const char *from = text.at + lead.size, *end = text.at + (text.size < longest ? text.size : longest);
     const char *close = memchr(from, '"', end - from);
     PyObject *kind = close ? PyBytes_FromStringAndSize(from, close - from) : NULL;

@@ -13,6 +13,8 @@ typedef struct {
 
 #define LITERAL(text) (Piece){text, sizeof text - 1}
 
+static bool begins_with(Piece text, Piece lead) { return text.size >= lead.size && !memcmp(text.at, lead.at, lead.size); }
+
 /* NULL when it is not there. */
 static const char *find(const char *from, const char *end, Piece word) {
     return from < end ? memmem(from, end - from, word.at, word.size) : NULL;
@@ -95,7 +97,7 @@ static const char *skip_media(const char *at, const char *end) {
 static bool find_caller_audio(const char *text, Py_ssize_t size, Piece *payload) {
     const Piece compact = LITERAL("{\"event\":\"media\""), lead = LITERAL("\"payload\":\"");
     const char *end = text + size;
-    if (size >= compact.size && !memcmp(text, compact.at, compact.size)) {
+    if (begins_with((Piece){text, size}, compact)) {
         const char *at = find(text, end, lead);
         if (at) {
             at += lead.size;

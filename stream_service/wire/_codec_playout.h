@@ -34,7 +34,7 @@ static bool is_of_mark(char of) {
 /* The name in a `mark` message of Twilio's own compact form, as `twilio_media.returned_mark` finds it. */
 static bool find_mark(Piece text, Piece *name) {
     const Piece compact = LITERAL("{\"event\":\"mark\""), lead = LITERAL("\"name\":\"");
-    if (text.size < compact.size || memcmp(text.at, compact.at, compact.size)) return false;
+    if (!begins_with(text, compact)) return false;
     const char *end = text.at + text.size, *last = NULL;
     for (const char *at = text.at; (at = find(at, end, lead)); at += lead.size) last = at + lead.size;
     if (last == NULL) return false;
@@ -96,16 +96,6 @@ static PyObject *playout_last_mark(Playout *self, PyObject *none) {
     return next_mark(self, mark) ? PyUnicode_FromString(mark) : NULL;
 }
 
-static PyObject *playout_owns(Playout *self, PyObject *mark) {
-    (void)self;
-    Py_ssize_t size;
-    const char *name = PyUnicode_AsUTF8AndSize(mark, &size);
-    if (name) return PyBool_FromLong(size && *name == 'a');
-    if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) return NULL;
-    PyErr_Clear(); /* half a character, which no name of ours has */
-    Py_RETURN_FALSE;
-}
-
 static PyObject *playout_reached(Playout *self, PyObject *args) {
     PyObject *mark;
     double now;
@@ -114,7 +104,7 @@ static PyObject *playout_reached(Playout *self, PyObject *args) {
     const char *name = PyUnicode_AsUTF8AndSize(mark, &size);
     if (name) return PyBool_FromLong(mark_is_reached(self, name, size, now));
     if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) return NULL;
-    PyErr_Clear(); /* as above */
+    PyErr_Clear(); /* half a character, which no name of ours has */
     Py_RETURN_FALSE;
 }
 
@@ -203,7 +193,6 @@ static PyMethodDef playout_methods[] = {
     {"mark_returns", (PyCFunction)playout_mark_returns, METH_O, "mark_returns(message, /)"},
     {"sent", (PyCFunction)playout_sent, METH_VARARGS, "sent(item_id, size, now, /)"},
     {"last_mark", (PyCFunction)playout_last_mark, METH_NOARGS, "last_mark()"},
-    {"owns", (PyCFunction)playout_owns, METH_O, "owns(mark, /)"},
     {"reached", (PyCFunction)playout_reached, METH_VARARGS, "reached(mark, now, /)"},
     {"clear", (PyCFunction)playout_clear_away, METH_O, "clear(now, /)"},
     {"audible", (PyCFunction)playout_audible, METH_O, "audible(now, /)"},

@@ -37,8 +37,6 @@ static void repeats_dealloc(Repeats *self) {
     Py_DECREF((PyObject *)type);
 }
 
-static bool begins_with(Piece text, Piece lead) { return text.size >= lead.size && !memcmp(text.at, lead.at, lead.size); }
-
 /* Whether this says the same again. */
 static bool is_again(Repeats *self, Piece text) {
     Piece last = self->last ? bytes_piece(self->last) : (Piece){NULL, -1};

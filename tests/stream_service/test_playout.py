@@ -42,7 +42,6 @@ def test_the_last_mark_stands_behind_what_has_none() -> None:
     mark = playout.last_mark()
     assert mark == "a0-1"
     assert playout.last_mark() == ""
-    assert playout.owns(mark)
     assert playout.heard_ms("i1", 60.0) == 20
     assert playout.reached(mark, 0.02)
     assert playout.heard_ms("i1", 0.02) == 20

@@ -91,3 +91,22 @@ class Desk:
         for start in range(0, len(ulaw), FRAME):
             payload = base64.b64encode(ulaw[start : start + FRAME])
             assert self.engine.uplink(b'{"event":"media","media":{"track":"inbound","payload":"' + payload + b'"}}')
+
+
+class NoChat:
+    """Writes down what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def warm_up(self) -> None:
+        self.asked.append("warm up")
+
+    def ask(self, turn: int, messages: object, *_: object) -> None:
+        self.asked.append((turn, messages))
+
+    def cancel(self, turn: int) -> None:
+        self.asked.append(turn)
+
+    def close(self) -> None:
+        self.asked.append("close")

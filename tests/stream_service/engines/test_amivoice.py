@@ -23,12 +23,11 @@ from emulator.amivoice_faults import (
 )
 from emulator.audio import silence
 from emulator.recordings import Library
-from engines.engine_desk import KEY, Desk, settings, until
+from engines.engine_desk import KEY, Desk, NoChat, settings, until
 from stream_service.commands import CallerActive, CancelChat, StartChat
 from stream_service.engines import vendor_session
 from stream_service.engines.amivoice import AmivoiceEngine
 from stream_service.engines.chat import Chat
-from stream_service.engines.port import FromVendor, Post, Urgency, VendorOpened
 from stream_service.events import (
     CallerSaid,
     CallerSaying,
@@ -39,26 +38,7 @@ from stream_service.events import (
     EngineLost,
     EngineReady,
 )
-from stream_service.pump import Link, Pump
-
-
-class NoChat:
-    """Writes down what it is asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[object] = []
-
-    def warm_up(self) -> None:
-        self.asked.append("warm up")
-
-    def ask(self, turn: int, messages: object, *_: object) -> None:
-        self.asked.append((turn, messages))
-
-    def cancel(self, turn: int) -> None:
-        self.asked.append(turn)
-
-    def close(self) -> None:
-        self.asked.append("close")
+from stream_service.pump import Pump
 
 
 class Recogniser(Desk):
@@ -325,41 +305,3 @@ def test_the_chat_is_the_engines_business(start: Start) -> None:
     assert call.engine.perform(CancelChat(3))
     assert not call.engine.perform(CallerActive())
     assert call.chat.asked == ["warm up", (3, ({"role": "user", "content": "x"},)), 3]
-
-
-class Silent:
-    """The recogniser's link, which only has a route."""
-
-    route: Callable[[bytes], bool]
-
-    def release(self) -> None:
-        """It is not held."""
-
-    def send_text(self, text: bytes) -> None:
-        """Nobody hears it."""
-
-
-def test_words_wake_when_they_stand_and_once_more_the_same_wake_nobody(pump: Pump, pool: ThreadPoolExecutor) -> None:
-    posted: list[FromVendor] = []
-    given = settings(AMIVOICE_URL="ws://127.0.0.1:9/nobody")
-    engine = AmivoiceEngine(
-        settings=given, agent=AGENT, pump=pump, pool=pool, post=cast(Post, posted.append), chat=cast(Chat, NoChat())
-    )
-    link = Silent()
-    engine.receive(FromVendor(0, VendorOpened(cast(Link, link))), 0.0)
-    said, more = 'U {"text":"予約"}'.encode(), 'U {"text":"予約を"}'.encode()
-
-    def comes(*messages: bytes) -> list[Urgency]:
-        """How soon the call wakes, for each that is posted of these."""
-        posted.clear()
-        for message in messages:
-            assert link.route(message)
-        return [one.urgency for one in posted]
-
-    assert comes(said, said, said) == [Urgency.UNLESS_MORE]
-    assert engine.receive(posted[-1], 0.0) == [CallerSaying("予約")]
-    assert engine.tick(0.0) == [CallerSaying("予約")]  # it was said once more
-    assert engine.tick(0.0) == []
-    assert comes(said, more, said, said) == [Urgency.UNLESS_MORE] * 2
-    assert comes(b"E 100", b"E 100") == [Urgency.AT_ONCE] * 2
-    assert engine.tick(0.0) == []  # that is not the newest any more

@@ -58,12 +58,6 @@ def test_an_error_of_who_is_told_is_heard_of() -> None:
         route(b"U yes")
 
 
-def test_what_is_no_message_is_refused_by_the_compiled_one() -> None:
-    if under_test.Mover is not None:
-        with pytest.raises(TypeError):
-            under_test.Repeats(LEAD, print)("U yes")
-
-
 @given(
     st.lists(st.sampled_from([b"U yes", b"U no", b"U", b"E 1", b"", b"V"]), max_size=30), st.booleans(), st.booleans()
 )
