@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pytest
 from pump_peers import running_pump
 
+from stream_service import pump as pump_module
 from stream_service.engines.port import FromVendor, Urgency
 from stream_service.events import AgentAudioStarted
 from stream_service.inbox import ANSWERED_SECONDS, SOON_SECONDS, UNLESS_MORE_SECONDS, Inbox, InboxItem
-from stream_service.pump import TICK_SECONDS
+from stream_service.pump import TICK_SECONDS, Pump
 from stream_service.voiced_responses import FIRST_SOUND_SECONDS
 from stream_service.wire.amivoice import INTERIM_INTERVAL_MS
 from stream_service.wire.frames import Text
@@ -150,6 +151,26 @@ def test_a_pump_that_has_a_link_wakes_who_waits() -> None:
             inbox.wait(LONG)  # it may end for nothing
             assert time.monotonic() - began < LONG
         assert time.monotonic() - began >= SOON_SECONDS
+
+
+def test_what_is_due_is_done_then_and_not_with_the_next_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump_module, "TICK_SECONDS", 3 * LONG)
+    done = threading.Event()
+    with running_pump() as scene:
+        scene.link()
+        now = time.monotonic()
+        scene.pump.call_at(now + 0.05, done.set)
+        assert done.wait(LONG)
+        assert time.monotonic() >= now + 0.05
+
+
+def test_a_pump_is_woken_for_what_is_due_first_and_for_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    pump = Pump()
+    woken: list[float] = []
+    monkeypatch.setattr(pump, "_wake", lambda: woken.append(pump._due[0][0]))
+    for at in (20.0, 30.0, 10.0, 15.0):
+        pump.call_at(at, lambda: None)
+    assert woken == [20.0, 10.0]
 
 
 def test_what_cannot_be_done_when_it_is_due_stops_no_pump(caplog: pytest.LogCaptureFixture) -> None:
