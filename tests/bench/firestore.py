@@ -1,10 +1,11 @@
-"""The Firestore emulator for what is measured with it, one for all who ask while it runs."""
+"""The Firestore emulator for what is measured with it, on the core of who measures; one for all who ask meanwhile."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.bench import machine
 from tests.firestore_emulator import EmulatorMissingError, emulator
 
 _HOST = "FIRESTORE_EMULATOR_HOST"
@@ -16,7 +17,8 @@ def firestore(folder: Path) -> Iterator[bool]:
     before = os.environ.get(_HOST)
     with contextlib.ExitStack() as stack:
         try:
-            os.environ[_HOST] = stack.enter_context(emulator(folder))
+            with machine.confined(machine.SECOND_CORE):
+                os.environ[_HOST] = stack.enter_context(emulator(folder))
         except EmulatorMissingError:
             yield False
             return

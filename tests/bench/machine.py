@@ -4,6 +4,8 @@ import os
 import platform
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,17 @@ _PROC = Path("/proc")
 _ALLOWED = sorted(os.sched_getaffinity(0))
 # What is measured has one core, what measures it another: the same one where there is only one.
 FIRST_CORE, SECOND_CORE = _ALLOWED[0], _ALLOWED[-1]
+
+
+@contextmanager
+def confined(core: int) -> Iterator[None]:
+    """This thread, and the threads and processes that it starts meanwhile, on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +91,7 @@ def description() -> dict[str, str]:
     memory = int((_PROC / "meminfo").read_text().split()[1]) >> 20
     return {
         "processor": models[0].partition(":")[2].strip() if models else "unknown",
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(len(_ALLOWED)),
         "memory": f"{memory} GiB",
         "kernel": os.uname().release,
         "python": platform.python_version(),

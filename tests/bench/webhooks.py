@@ -122,9 +122,10 @@ def measure(store: str, address: str, rate: float, seconds: float) -> list[dict[
     )
     try:
         _wait_until_healthy(processes.address(listener))
-        Load(processes.address(listener)).run(WARM_RATE, WARM_REQUESTS)
         load = Load(processes.address(listener))
-        load.run(rate, round(rate * seconds))
+        with machine.confined(machine.SECOND_CORE):
+            Load(processes.address(listener)).run(WARM_RATE, WARM_REQUESTS)
+            load.run(rate, round(rate * seconds))
     finally:
         served.terminate()
         served.wait(10)
