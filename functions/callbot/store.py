@@ -53,7 +53,7 @@ class Update:
 
 
 class PutTurn(NamedTuple):
-    """What `CallStore.put_turn` is given."""
+    """Write the turn whole, over an earlier version of it."""
 
     sid: str
     turn: Turn
@@ -106,11 +106,8 @@ class CallStore(Protocol):
         RefusedError when it is over.
         """
 
-    def put_turn(self, sid: str, turn: Turn) -> None:
-        """Write the turn whole, over an earlier version of it."""
-
     def write_all(self, writes: Sequence[Write]) -> None:
-        """Do these in their order, MOST_TOGETHER at most, as `update` and `put_turn` say; all of them, or none.
+        """Do these in their order, MOST_TOGETHER at most; all of them, or none.
 
         What one of them raises undoes the others: the caller can do them one by one then.
         """

@@ -121,9 +121,6 @@ class FirestoreCallStore:
             raise CallUnknownError("there is no such call")
         return moved[1]
 
-    def put_turn(self, sid: str, turn: Turn) -> None:
-        self.write_all([PutTurn(sid, turn)])
-
     def write_all(self, writes: Sequence[Write]) -> None:
         turns: dict[Path, Document] = {}
         updates: dict[Path, list[Update]] = {}

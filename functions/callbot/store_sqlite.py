@@ -102,9 +102,6 @@ class SqliteCallStore:
             _save(connection, sid, records.call_document(opened))
             return opened
 
-    def put_turn(self, sid: str, turn: Turn) -> None:
-        self.write_all([PutTurn(sid, turn)])
-
     def write_all(self, writes: Sequence[Write]) -> None:
         with self._transaction() as connection:
             for write in writes:

@@ -11,7 +11,7 @@ from callbot import continuing, tickets
 from callbot.agents import Agents
 from callbot.calls import NextStep, Status, StatusReport, StreamState
 from callbot.errors import StoreError
-from callbot.store import Writer
+from callbot.store import PutTurn, Writer
 from callbot.store_sqlite import SqliteCallStore
 from tests.functions.scenes import CALL_SID, ENVIRONMENT, HUMAN, OUR_NUMBER, a_call, a_turn
 from tests.functions.test_answering import document, parameters, shape
@@ -56,7 +56,7 @@ def next_step(root):
 
 
 def test_a_turn_is_handed_out_sentence_by_sentence(functions, store, talking):
-    store.put_turn(CALL_SID, a_turn(2))
+    store.write_all([PutTurn(CALL_SID, a_turn(2))])
     root = flow(functions, "words", turn=2, sentence=1)
     assert said(root) == ["承知しました。"]
     assert shape(root) == ["Say", "Redirect"]
@@ -70,8 +70,8 @@ def test_a_turn_is_handed_out_sentence_by_sentence(functions, store, talking):
 
 
 def test_a_sentence_that_arrives_while_twilio_waits_is_said_at_once(functions, store, talking):
-    store.put_turn(CALL_SID, a_turn(2, sentences=("はい。",), complete=False))
-    timer = threading.Timer(0.3, lambda: store.put_turn(CALL_SID, a_turn(2)))
+    store.write_all([PutTurn(CALL_SID, a_turn(2, sentences=("はい。",), complete=False))])
+    timer = threading.Timer(0.3, lambda: store.write_all([PutTurn(CALL_SID, a_turn(2))]))
     timer.start()
     root = flow(functions, "words", turn=2, sentence=1)
     timer.join()
@@ -80,7 +80,7 @@ def test_a_sentence_that_arrives_while_twilio_waits_is_said_at_once(functions, s
 
 def test_a_sentence_that_does_not_arrive_is_asked_for_again_and_then_given_up(functions, store, talking, monkeypatch):
     monkeypatch.setattr(continuing, "PATIENCE", timedelta(seconds=0.2))
-    store.put_turn(CALL_SID, a_turn(2, sentences=("はい。",), complete=False))
+    store.write_all([PutTurn(CALL_SID, a_turn(2, sentences=("はい。",), complete=False))])
     root = flow(functions, "words", turn=2, sentence=1)
     assert shape(root) == ["Pause", "Redirect"]
     assert root.find("Pause").get("length") == "1"
@@ -91,7 +91,7 @@ def test_a_sentence_that_does_not_arrive_is_asked_for_again_and_then_given_up(fu
 
 def test_markup_and_control_characters_of_a_model_do_not_reach_twilio(functions, store, talking):
     nasty = "**はい**\x00\x1b[31m </Say><Hangup/> \ufffe\ud800 & です。"
-    store.put_turn(CALL_SID, a_turn(2, sentences=(nasty.replace("\ud800", ""),)))
+    store.write_all([PutTurn(CALL_SID, a_turn(2, sentences=(nasty.replace("\ud800", ""),)))])
     root = flow(functions, "words", turn=2, sentence=0)
     assert shape(root) == ["Say", "Redirect"]
     assert "はい" in said(root)[0]
@@ -147,7 +147,7 @@ def test_a_forked_stream_that_hangs_is_stopped_first(functions, store, talking):
 
 
 def test_a_forked_call_continues_the_sentence_it_was_in(functions, store, talking):
-    store.put_turn(CALL_SID, a_turn(2))
+    store.write_all([PutTurn(CALL_SID, a_turn(2))])
     flow(functions, "words", turn=2, sentence=1)
     lose_stream(store, talking)
     root = flow(functions, "resume", generation=1)
@@ -217,7 +217,7 @@ def test_a_step_that_cannot_be_written_down_is_taken_all_the_same(functions, sto
     def fail(*_):
         raise StoreError("down")
 
-    store.put_turn(CALL_SID, a_turn(2))
+    store.write_all([PutTurn(CALL_SID, a_turn(2))])
     monkeypatch.setattr(SqliteCallStore, "update", fail)
     assert said(flow(functions, "words", turn=2, sentence=0)) == ["はい。"]
 
@@ -242,5 +242,5 @@ def test_a_mistake_of_ours_is_an_apology_and_never_an_endless_one(functions, sto
 
 
 def test_the_document_is_xml_whatever_a_sentence_contains(functions, store, talking):
-    store.put_turn(CALL_SID, a_turn(2, sentences=("<>&\"'" * 200,)))
+    store.write_all([PutTurn(CALL_SID, a_turn(2, sentences=("<>&\"'" * 200,)))])
     ET.fromstring(functions.post("/call-flow", {}, {"step": "words", "turn": 2, "sentence": 0}).data)  # noqa: S314

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from callbot.calls import Flow, Status, StreamState
 from callbot.errors import StoreError
 from callbot.presentation import LABELS, stages
+from callbot.store import PutTurn
 from callbot.store_sqlite import SqliteCallStore
 from tests.functions.conftest import Functions
 from tests.functions.scenes import CALL_SID, CALLER, KEY, NOW, OUR_NUMBER, a_call, a_turn
@@ -72,8 +73,8 @@ def test_a_call_with_its_turns(functions, store):
     )
     store.begin(call)
     timings = {"speech_end": 100.0, "first_token": 100.4, "first_words_out": 100.9}
-    store.put_turn(CALL_SID, a_turn(1, role="caller", text="もしもし", sentences=()))
-    store.put_turn(CALL_SID, a_turn(2, heard="はい。", interrupted=True, timings=timings))
+    store.write_all([PutTurn(CALL_SID, a_turn(1, role="caller", text="もしもし", sentences=()))])
+    store.write_all([PutTurn(CALL_SID, a_turn(2, heard="はい。", interrupted=True, timings=timings))])
     body = functions.operator(f"/calls/{CALL_SID}").json
     assert {name: body[name] for name in ("callSid", "direction", "from", "to", "agent", "engine", "status")} == {
         "callSid": CALL_SID,
@@ -106,7 +107,7 @@ def test_before_the_last_callback_the_stream_services_reason_is_shown(functions,
 
 def test_what_was_heard_is_known_from_the_calls_own_steps(functions, store):
     store.begin(a_call(flow=Flow(turn=2, sentence=1)))
-    store.put_turn(CALL_SID, a_turn(2))
+    store.write_all([PutTurn(CALL_SID, a_turn(2))])
     assert functions.operator(f"/calls/{CALL_SID}").json["turns"][0]["heard"] == "はい。"
 
 
@@ -145,7 +146,8 @@ def page(functions: Functions, path: str, password: str | None = KEY):
 
 def test_a_browser_gets_a_page_that_loads_and_runs_nothing(functions, store):
     store.begin(a_call(from_="<script>alert(1)</script>"))
-    store.put_turn(CALL_SID, a_turn(1, text="<img src=x>", timings={"speech_end": 1.0, "first_token": 1.25}))
+    turn = a_turn(1, text="<img src=x>", timings={"speech_end": 1.0, "first_token": 1.25})
+    store.write_all([PutTurn(CALL_SID, turn)])
     for path in ("/calls", f"/calls/{CALL_SID}"):
         response = page(functions, path)
         text = response.get_data(as_text=True)

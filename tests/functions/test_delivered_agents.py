@@ -4,6 +4,7 @@ import pytest
 
 from callbot import agents
 from callbot.agents import Agents
+from callbot.store import PutTurn
 from callbot.text import spoken_seconds
 from tests.functions.scenes import CALL_SID, CALLER, a_turn
 from tests.functions.test_answering import document, shape
@@ -25,7 +26,7 @@ def test_a_silent_line_is_held_for_about_forty_seconds_and_ends_with_a_word(func
         root = document(functions.incoming("/twiml"))
         silence = seconds(root) - spoken_seconds(TAKUMI.greeting)
     else:
-        store.put_turn(CALL_SID, a_turn(2))
+        store.write_all([PutTurn(CALL_SID, a_turn(2))])
         root = flow(functions, "words", turn=2, sentence=2)
         silence = seconds(root)
     while root.find("Hangup") is None:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pytest
 
 from callbot.calls import NextStep
-from callbot.store import CallStore, Writer
+from callbot.store import CallStore, PutTurn, Writer
 from tests.functions.conftest import Functions
 from tests.functions.scenes import CALL_SID, CALLER, OUR_NUMBER, a_call, a_turn
 
@@ -89,7 +89,7 @@ def test_a_call_goes_on_without_any_vendor(
     functions: Functions, store: CallStore, guard: Guard, engine: Any, query: dict[str, str | int], next_step: Any
 ) -> None:
     store.begin(a_call(engine=engine))
-    store.put_turn(CALL_SID, a_turn(complete=True))
+    store.write_all([PutTurn(CALL_SID, a_turn(complete=True))])
     if next_step:
         store.update(CALL_SID, Writer.STREAM, {"next_step": NextStep(1, next_step, "では。", "operator")})
     answer = functions.post("/call-flow", {"CallStatus": "in-progress", "DialCallStatus": "busy"}, query)

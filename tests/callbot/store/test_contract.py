@@ -10,7 +10,7 @@ import pytest
 
 from callbot.calls import RETENTION, Call, Flow, NextStep, Status, StatusReport, StreamState
 from callbot.errors import RefusedError
-from callbot.store import CallStore, CallUnknownError, TicketUsedError, Writer
+from callbot.store import CallStore, CallUnknownError, PutTurn, TicketUsedError, Writer
 from tests.callbot.store.conftest import NOW, a_call, a_reservation, a_turn, all_at_once
 
 SID = a_call().sid
@@ -86,7 +86,7 @@ def test_what_cannot_be_named_is_refused(store: CallStore, name: str) -> None:
     with pytest.raises(RefusedError):
         store.begin(a_call(name))
     with pytest.raises(RefusedError):
-        store.put_turn(name, a_turn(1))
+        store.write_all([PutTurn(name, a_turn(1))])
     with pytest.raises(RefusedError):
         store.reserve(a_reservation(name), {})
 
@@ -95,13 +95,13 @@ def test_what_cannot_be_named_is_refused(store: CallStore, name: str) -> None:
 def test_no_call_has_that_many_turns(store: CallStore, n: int) -> None:
     assert store.turn(SID, n) is None
     with pytest.raises(RefusedError):
-        store.put_turn(SID, a_turn(n))
+        store.write_all([PutTurn(SID, a_turn(n))])
 
 
 def test_an_expired_record_is_gone(store: CallStore) -> None:
     old = NOW - timedelta(days=31)
     store.begin(a_call(created_at=old))
-    store.put_turn(SID, a_turn(1, at=old))
+    store.write_all([PutTurn(SID, a_turn(1, at=old))])
     store.reserve(a_reservation(created_at=old), {})
     assert store.get(SID) is None
     assert store.recent(10) == []
@@ -113,8 +113,8 @@ def test_an_expired_record_is_gone(store: CallStore) -> None:
 
 
 def test_a_turn_written_again_lives_as_long_as_its_newer_version(store: CallStore) -> None:
-    store.put_turn(SID, a_turn(1, at=NOW - timedelta(days=31)))
-    store.put_turn(SID, a_turn(1))
+    store.write_all([PutTurn(SID, a_turn(1, at=NOW - timedelta(days=31)))])
+    store.write_all([PutTurn(SID, a_turn(1))])
     assert store.turns(SID) == [a_turn(1)]
 
 
@@ -268,7 +268,7 @@ def test_turns_come_back_in_order_and_as_last_written(store: CallStore) -> None:
         tool_calls=({"name": "end_call", "arguments": {"a": [[1], [{"": 10**30}]]}},),
     )
     for turn in (whole, a_turn(2, role="caller"), a_turn(1), a_turn(2, text="二度目")):
-        store.put_turn(SID, turn)
+        store.write_all([PutTurn(SID, turn)])
     assert store.turns(SID) == [a_turn(1), a_turn(2, text="二度目"), whole]
     assert store.turn(SID, 11) == whole
     assert store.turn(SID, 3) is None
@@ -276,19 +276,19 @@ def test_turns_come_back_in_order_and_as_last_written(store: CallStore) -> None:
 
 
 def test_a_turn_is_kept_though_its_call_could_not_be(store: CallStore) -> None:
-    store.put_turn(SID, a_turn(1))
+    store.write_all([PutTurn(SID, a_turn(1))])
     assert store.turns(SID) == [a_turn(1)]
 
 
 def test_half_a_character_does_not_stop_a_record(store: CallStore) -> None:
-    store.put_turn(SID, a_turn(1, text="\ud83d", sentences=("\udc00",), tool_calls=({"a": "\ud800"},)))
+    store.write_all([PutTurn(SID, a_turn(1, text="\ud83d", sentences=("\udc00",), tool_calls=({"a": "\ud800"},)))])
     assert [turn.text for turn in store.turns(SID)] == ["\ufffd"]
 
 
 def test_another_instance_sees_what_one_wrote(open_another: Callable[[], CallStore]) -> None:
     first, second = open_another(), open_another()
     begun = first.begin(a_call())
-    first.put_turn(SID, a_turn(1))
+    first.write_all([PutTurn(SID, a_turn(1))])
     first.close()
     assert second.get(SID) == begun
     assert second.turns(SID) == [a_turn(1)]

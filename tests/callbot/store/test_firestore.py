@@ -54,7 +54,7 @@ def test_a_store_that_is_down_is_a_store_error_in_time(down: FirestoreCallStore)
         lambda: down.recent(10),
         lambda: down.report_status(SID, report),
         lambda: down.open_stream(SID, 1, NOW),
-        lambda: down.put_turn(SID, a_turn(1)),
+        lambda: down.write_all([PutTurn(SID, a_turn(1))]),
         lambda: down.turns(SID),
         lambda: down.turn(SID, 1),
         lambda: down.reserve(a_reservation(), {"day:1": 1}),
@@ -125,7 +125,7 @@ def test_a_reservation_whose_answer_is_lost_is_still_ours(
 @pytest.mark.firestore
 def test_a_record_too_big_is_an_error_that_trying_again_does_not_help(firestore: FirestoreCallStore) -> None:
     with pytest.raises(StoreError) as failure:
-        firestore.put_turn(SID, a_turn(1, text="あ" * 400_000))
+        firestore.write_all([PutTurn(SID, a_turn(1, text="あ" * 400_000))])
     assert not failure.value.retryable
 
 
@@ -152,7 +152,7 @@ def test_what_goes_in_one_go_is_written_though_the_answer_is_lost(
 @pytest.mark.firestore
 def test_every_document_says_when_it_may_be_deleted(firestore: FirestoreCallStore) -> None:
     firestore.begin(a_call())
-    firestore.put_turn(SID, a_turn(1))
+    firestore.write_all([PutTurn(SID, a_turn(1))])
     firestore.reserve(a_reservation(), {"day:1": 1})
     client = firestore._connected()
     names = ["calls/" + SID, f"calls/{SID}/turns/000001", "outbound/" + "a" * 64, "limits/day:1"]

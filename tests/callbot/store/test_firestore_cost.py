@@ -75,7 +75,7 @@ def test_what_may_be_stale_is_compared_first(firestore: FirestoreCallStore, aske
 
 
 def test_turns_are_written_without_looking(firestore: FirestoreCallStore, asked: list[str]) -> None:
-    firestore.put_turn(SID, a_turn(1))
+    firestore.write_all([PutTurn(SID, a_turn(1))])
     firestore.write_all([PutTurn(SID, a_turn(n)) for n in range(1, 101)])
     assert asked == ["commit", "commit"]
     assert len(firestore.turns(SID)) == 100

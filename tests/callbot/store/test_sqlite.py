@@ -14,7 +14,7 @@ import pytest
 from callbot import sqlite_schema
 from callbot.calls import Status, StatusReport
 from callbot.errors import ConfigError, StoreError
-from callbot.store import CallStore, Writer, open_store
+from callbot.store import CallStore, PutTurn, Writer, open_store
 from callbot.store_firestore import FirestoreCallStore
 from callbot.store_sqlite import SqliteCallStore
 from tests.callbot.store.conftest import NOW, a_call, a_reservation, a_turn, all_at_once
@@ -25,7 +25,7 @@ SID = a_call().sid
 RIVAL = """
 import sys
 from tests.callbot.store.conftest import *
-from callbot.store import OverLimitError, TicketUsedError
+from callbot.store import OverLimitError, PutTurn, TicketUsedError
 store = SqliteCallStore(sys.argv[1])
 store.begin(a_call())
 try:
@@ -34,7 +34,7 @@ try:
 except TicketUsedError:
     pass
 for n in range(10):
-    store.put_turn(a_call().sid, a_turn(int(sys.argv[2]) * 10 + n + 1))
+    store.write_all([PutTurn(a_call().sid, a_turn(int(sys.argv[2]) * 10 + n + 1))])
     try:
         print("reserved", store.reserve(a_reservation(f"{sys.argv[2]}-{n}"), {"day:1": 15})[1])
     except OverLimitError:
@@ -106,7 +106,7 @@ def test_all_who_wait_for_a_locked_file_give_up_in_time(locked: CallStore) -> No
 
     def write(_: int) -> bool:
         with pytest.raises(StoreError):
-            locked.put_turn(SID, a_turn(1))
+            locked.write_all([PutTurn(SID, a_turn(1))])
         return True
 
     assert all(all_at_once(10, write))
@@ -161,7 +161,7 @@ def test_what_has_expired_is_swept_out_of_the_file(path: Path) -> None:
     old = NOW - timedelta(days=40)
     for n in range(3):
         store.begin(a_call(f"CA{n:032}", created_at=old))
-        store.put_turn(SID, a_turn(n + 1, at=old))
+        store.write_all([PutTurn(SID, a_turn(n + 1, at=old))])
         store.reserve(a_reservation(f"r{n}", created_at=old), {f"day:{n}": 1})
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE limits SET expire_at = 0")
