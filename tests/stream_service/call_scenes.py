@@ -31,7 +31,8 @@ from stream_service.session import CALL_OVER, CallSession
 from stream_service.transcript import Transcript
 from stream_service.voiced_responses import TOO_LATE
 
-WALL = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+# Of today: by the machine's clock, stores forget what is older than a month.
+WALL = datetime.now(UTC).replace(microsecond=0)
 BEGIN = 1000.0  # of the monotonic clock
 EPOCH = WALL.timestamp() - BEGIN
 
