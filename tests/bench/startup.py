@@ -21,7 +21,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -96,34 +95,69 @@ _BARE_APP = (
 )
 
 
-def functions(tries: int, stores: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A row for each function and store; `stores` are settings of CALL_STORE by name."""
-    rows = []
-    for target, asking in FUNCTIONS.items():
-        for store, address in stores.items():
-            # As in Cloud Run functions: PORT, FUNCTION_TARGET and the source's folder.
-            env = {**os.environ, **ENVIRONMENT, "CALL_STORE": address, "FUNCTION_TARGET": target}
-            command = [sys.executable, "-c", _SERVE, "--source", "main.py", "--target", target]
-            rows.append(_row(target, store, tries, command, env, asking, ROOT / "functions"))
+Row = dict[str, Any]
+
+
+def with_sqlite(tries: int) -> list[Row]:
+    """Rows of the functions and of the stream service with their store in SQLite, and of their frameworks alone."""
+    _compile()
+    with tempfile.TemporaryDirectory(prefix="callbot-startup-") as folder:
+        store = f"sqlite:{folder}/calls.db"
+        framework = _framework_alone(tries, Path(folder))
+        rows = _functions(tries, "sqlite", store)
+        service_alone, service = _service_alone(tries, Path(folder)), _stream_service(tries, store)
+    _compare(rows, framework)
+    _compare([service], service_alone)
+    return [framework, *rows, service_alone, service]
+
+
+def with_firestore(tries: int) -> list[Row]:
+    """Rows of the functions with their store in Firestore, whose emulator must be running."""
+    _compile()
+    with tempfile.TemporaryDirectory(prefix="callbot-startup-") as folder:
+        framework = _framework_alone(tries, Path(folder))
+    rows = _functions(tries, "firestore", "firestore:bench")
+    _compare(rows, framework)
     return rows
 
 
-def alone(tries: int, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Rows for the functions' framework and for the stream service's with next to nothing in them."""
+def _compile() -> None:
+    for folder in ("functions", "stream_service"):
+        compileall.compile_dir(ROOT / folder, quiet=1)
+
+
+def _compare(rows: Sequence[Row], alone: Row) -> None:
+    """By time of processor: others cannot lengthen that."""
+    for row in rows:
+        row["ratio"] = row["cpu_ms"] / max(1, alone["cpu_ms"])
+
+
+def _functions(tries: int, store: str, address: str) -> list[Row]:
+    rows = []
+    for target, asking in FUNCTIONS.items():
+        # As in Cloud Run functions: PORT, FUNCTION_TARGET and the source's folder.
+        env = {**os.environ, **ENVIRONMENT, "CALL_STORE": address, "FUNCTION_TARGET": target}
+        command = [sys.executable, "-c", _SERVE, "--source", "main.py", "--target", target]
+        rows.append(_row(target, store, tries, command, env, asking, ROOT / "functions"))
+    return rows
+
+
+def _framework_alone(tries: int, folder: Path) -> Row:
     (folder / "main.py").write_text(_BARE_FUNCTION)
-    (folder / "bare.py").write_text(_BARE_APP)
     compileall.compile_dir(folder, quiet=1)
     env = {**os.environ, "FUNCTION_TARGET": "bare"}
-    function = [sys.executable, "-c", _SERVE, "--source", "main.py", "--target", "bare"]
-    service = [sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--threads=8", "bare:app"]
-    return (
-        _row("functions-framework alone", "-", tries, function, env, lambda _: Asked("GET", "/", {}), folder),
-        _row("gunicorn and flask-sock alone", "-", tries, service, env, _health, folder),
-    )
+    command = [sys.executable, "-c", _SERVE, "--source", "main.py", "--target", "bare"]
+    return _row("functions-framework alone", "-", tries, command, env, lambda _: Asked("GET", "/", {}), folder)
 
 
-def stream_service(tries: int, store: str) -> dict[str, Any]:
-    """A row for the stream service."""
+def _service_alone(tries: int, folder: Path) -> Row:
+    (folder / "bare.py").write_text(_BARE_APP)
+    compileall.compile_dir(folder, quiet=1)
+    command = [sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--threads=8", "bare:app"]
+    return _row("gunicorn and flask-sock alone", "-", tries, command, os.environ, _health, folder)
+
+
+def _stream_service(tries: int, store: str) -> Row:
     env = {**os.environ, **ENVIRONMENT, "CALL_STORE": store, "OPENAI_API_KEY": "-" * 8, "AMIVOICE_API_KEY": "-" * 8}
     config = "--config=python:stream_service.gunicorn_conf"
     command = [sys.executable, "-m", "gunicorn", config, "stream_service.app:create_app()"]
@@ -136,7 +170,7 @@ def _health(_number: int) -> Asked:
 
 def _row(
     process: str, store: str, tries: int, command: list[str], env: Mapping[str, str], asking: Asking, folder: Path
-) -> dict[str, Any]:
+) -> Row:
     with machine.confined(machine.SECOND_CORE):  # who asks
         took = [_first_answer(command, env, asking(number), folder) for number in range(tries)]
     least, median = min(took)[0], statistics.median(seconds for seconds, _ in took)
@@ -194,31 +228,19 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def measure(tries: int, *, with_firestore: bool = True) -> dict[str, Any]:
-    """The starts of the functions and of the stream service. Without the Firestore emulator its rows are missing."""
-    for folder in ("functions", "stream_service"):
-        compileall.compile_dir(ROOT / folder, quiet=1)
-    with tempfile.TemporaryDirectory(prefix="callbot-startup-") as folder:
-        sqlite = f"sqlite:{folder}/calls.db"
-        bare_function, bare_service = alone(tries, Path(folder))
-        rows, service = functions(tries, {"sqlite": sqlite}), stream_service(tries, sqlite)
-        with firestore(Path(folder)) if with_firestore else nullcontext(False) as there:
-            if there:
-                rows += functions(tries, {"firestore": "firestore:bench"})
-    for row, bare in [*((row, bare_function) for row in rows), (service, bare_service)]:
-        row["ratio"] = row["cpu_ms"] / max(1, bare["cpu_ms"])  # of processor time: others cannot lengthen that
-    return {"machine": machine.description(), "rows": [bare_function, *rows, bare_service, service]}
-
-
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--tries", type=int, default=5)
     parser.add_argument("--json", type=Path, help="where to write the figures")
     asked = parser.parse_args(arguments)
-    figures = measure(asked.tries)
-    if not any(row["store"] == "firestore" for row in figures["rows"]):
-        sys.stderr.write("without the Firestore emulator: its rows are missing\n")
-    sys.stdout.write(table(COLUMNS, figures["rows"]) + f"\nmachine: {figures['machine']}\n")
+    rows = with_sqlite(asked.tries)
+    with tempfile.TemporaryDirectory(prefix="callbot-startup-") as folder, firestore(Path(folder)) as there:
+        if there:
+            rows += with_firestore(asked.tries)
+        else:
+            sys.stderr.write("without the Firestore emulator: its rows are missing\n")
+    figures = {"machine": machine.description(), "rows": rows}
+    sys.stdout.write(table(COLUMNS, rows) + f"\nmachine: {figures['machine']}\n")
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=1))
 
