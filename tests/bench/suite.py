@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,8 +112,9 @@ def measure(form: Form) -> Report:
             report["echo"] = echo_cost.measure()
             _say("turns: waiting for the last calls")
     else:
-        with _database(report) as there:
+        with ExitStack() as stack:
             with _turns(form, report):
+                there = stack.enter_context(_database(report))
                 if not form.turns_alone:
                     _with_sqlite(form, report)
                 _say("turns: whole calls with emulated vendors")
