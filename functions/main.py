@@ -22,7 +22,7 @@ from callbot.agents import Agents
 from callbot.calls import EngineName
 from callbot.errors import ConfigError, RefusedError, StoreError
 from callbot.settings import Part, Settings
-from callbot.store import CallStore, open_store
+from callbot.store import CallStore, open_store, preload
 
 if TYPE_CHECKING:
     from callbot.outgoing import Answer
@@ -293,5 +293,6 @@ if target := os.environ.get("FUNCTION_TARGET"):
     logs.protect(*settings().twilio_auth_tokens, *settings().trigger_keys, settings().stream_ticket_secret)
     with loading.undisturbed():
         agents()
+        preload(settings().call_store)  # before gunicorn forks: afterwards all that it touches would have to be copied
         for module in _OWN.get(target, ()):
             importlib.import_module(f"callbot.{module}")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from callbot import logs
 from callbot.agents import Agents
 from callbot.settings import Settings
-from callbot.store import CallStore, open_store
+from callbot.store import CallStore, open_store, preload
 from callbot.twilio_rest import TwilioRest
 from stream_service.engines import vendor
 from stream_service.engines.chat import ChatModel
@@ -55,6 +55,7 @@ class Services:
             self.pool.submit(self._load)
 
     def _load(self) -> None:
+        preload(self.settings.call_store)
         self.chat_model.load()
         self.rest.load()
         vendor.authorities()

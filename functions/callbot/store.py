@@ -4,6 +4,7 @@ One writer per field: a change of a field by the side that does not own it is a 
 The rules that every store applies inside its own transactions are the functions at the end.
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -158,6 +159,16 @@ def open_store(address: str) -> CallStore:
         project, _, database = rest.partition("/")
         return FirestoreCallStore(project, database or "(default)")
     raise ConfigError(f"CALL_STORE must be sqlite:PATH or firestore:PROJECT[/DATABASE], not {address!r}")
+
+
+def preload(address: str) -> None:
+    """Import what the first operation on this store would otherwise wait for. Nothing is opened or connected."""
+    kind = address.partition(":")[0]
+    if kind == "sqlite":
+        importlib.import_module("callbot.store_sqlite")
+    elif kind == "firestore":
+        importlib.import_module("callbot.store_firestore")
+        importlib.import_module("callbot.firestore_rpc").load()
 
 
 def without_stale(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

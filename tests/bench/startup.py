@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,6 @@ FUNCTIONS: Mapping[str, Asking] = {
     # Nothing is dialled: what is asked for is wrong, which is found out before Twilio would be asked.
     "outgoing_call": lambda _: Asked("POST", "/", {**_KEY, "Content-Type": "application/json"}, "{}", 400),
 }
-_ASK_THE_STORE = [name for name in FUNCTIONS if name != "outgoing_call"]
 
 _SERVE = "from functions_framework._cli import _cli; _cli()"
 # What the frameworks are given to serve when they are alone.
@@ -102,7 +101,7 @@ def with_sqlite(tries: int) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="callbot-startup-") as folder:
         store = f"sqlite:{folder}/calls.db"
         framework = _framework_alone(tries, Path(folder))
-        rows = _functions(FUNCTIONS, tries, "sqlite", store)
+        rows = _functions(tries, "sqlite", store)
         service_alone, service = _service_alone(tries, Path(folder)), _stream_service(tries, store)
     _compare(rows, framework)
     _compare([service], service_alone)
@@ -110,11 +109,11 @@ def with_sqlite(tries: int) -> list[Row]:
 
 
 def with_firestore(tries: int) -> list[Row]:
-    """Rows of the functions that ask Firestore, whose emulator must be running."""
+    """Rows of the functions with their store in Firestore, whose emulator must be running."""
     _compile()
     with tempfile.TemporaryDirectory(prefix="callbot-startup-") as folder:
         framework = _framework_alone(tries, Path(folder))
-    rows = _functions(_ASK_THE_STORE, tries, "firestore", "firestore:bench")
+    rows = _functions(tries, "firestore", "firestore:bench")
     _compare(rows, framework)
     return rows
 
@@ -130,13 +129,13 @@ def _compare(rows: Sequence[Row], alone: Row) -> None:
         row["ratio"] = row["cpu_ms"] / max(1, alone["cpu_ms"])
 
 
-def _functions(targets: Iterable[str], tries: int, store: str, address: str) -> list[Row]:
+def _functions(tries: int, store: str, address: str) -> list[Row]:
     rows = []
-    for target in targets:
+    for target, asking in FUNCTIONS.items():
         # As in Cloud Run functions: PORT, FUNCTION_TARGET and the source's folder.
         env = {**os.environ, **ENVIRONMENT, "CALL_STORE": address, "FUNCTION_TARGET": target}
         command = [sys.executable, "-c", _SERVE, "--source", "main.py", "--target", target]
-        rows.append(_row(target, store, tries, command, env, FUNCTIONS[target], ROOT / "functions"))
+        rows.append(_row(target, store, tries, command, env, asking, ROOT / "functions"))
     return rows
 
 

@@ -15,6 +15,7 @@ from callbot import tickets
 from callbot.calls import Status, StreamState
 from callbot.errors import StoreError
 from stream_service import reception
+from stream_service import services as services_module
 
 Open = Callable[..., Door]
 
@@ -56,13 +57,14 @@ def test_health(door: Door) -> None:
 def test_whoever_asks_for_health_has_the_first_call_prepared(
     door: Door, vendors: Vendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answered, loaded, given = threading.Event(), threading.Semaphore(0), []
+    answered, loaded, given, stores = threading.Event(), threading.Semaphore(0), [], []
     load = door.services.chat_model.load
 
     def count() -> None:
         given.append(answered.wait(PATIENCE))
         load()
 
+    monkeypatch.setattr(services_module, "preload", stores.append)
     monkeypatch.setattr(door.services.chat_model, "load", count)
     monkeypatch.setattr(door.services.rest, "load", loaded.release)
     assert door.ask("/health")[0] == 200  # although loading has not come to an end
@@ -70,6 +72,7 @@ def test_whoever_asks_for_health_has_the_first_call_prepared(
     assert door.ask("/health")[0] == 200
     assert loaded.acquire(timeout=PATIENCE)
     assert given == [True]
+    assert stores == [door.services.settings.call_store]
     assert door.services.chat_model._client is not None
     assert not vendors.visited.is_set()
 
