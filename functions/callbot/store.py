@@ -4,7 +4,6 @@ One writer per field: a change of a field by the side that does not own it is a 
 The rules that every store applies inside its own transactions are the functions at the end.
 """
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -165,10 +164,11 @@ def preload(address: str) -> None:
     """Import what the first operation on this store would otherwise wait for. Nothing is opened or connected."""
     kind = address.partition(":")[0]
     if kind == "sqlite":
-        importlib.import_module("callbot.store_sqlite")
+        from callbot import store_sqlite  # noqa: F401
     elif kind == "firestore":
-        importlib.import_module("callbot.store_firestore")
-        importlib.import_module("callbot.firestore_rpc").load()
+        from callbot import firestore_rpc, store_firestore  # noqa: F401
+
+        firestore_rpc.load()
 
 
 def without_stale(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
