@@ -53,8 +53,9 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     root.setLevel(level.upper())
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Nothing of this is in a line, and finding it out is dear (docs.python.org: logging HOWTO, Optimization).
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    # Nothing of this is in a line, and finding it out is dear (docs.python.org: logging HOWTO, Optimization). The
+    # process is cheap, and gunicorn's own lines tell it.
+    logging.logThreads = logging.logMultiprocessing = False
 
 
 def protect(*secrets: str) -> None:

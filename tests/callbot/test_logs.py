@@ -4,11 +4,13 @@ import ast
 import io
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from gunicorn.glogging import Logger as GunicornLogger
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +48,11 @@ def test_a_line_is_what_cloud_logging_reads(lines: Read) -> None:
         "callSid": "CA1",
         "seconds": 1.5,
     }
+
+
+def test_gunicorn_can_write_its_own_lines_too(lines: Read) -> None:
+    record = log.makeRecord("gunicorn.error", logging.ERROR, "", 0, "worker %s is gone", (7,), None)
+    assert f"[{os.getpid()}] [ERROR] worker 7 is gone" in logging.Formatter(GunicornLogger.error_fmt).format(record)
 
 
 @pytest.mark.parametrize(
