@@ -27,7 +27,7 @@ _FOR_KEY_FILES = ("google.auth.crypt", "google.auth.iam", "google.auth.jwt")
 
 @functools.cache
 def load() -> None:
-    """Load Google's library, once: 0.15 s of processor, most of a function's start."""
+    """Load Google's library, once: 0.15 s of processor, the dearest part of a function's start."""
     with loading.undisturbed():
         loading.postpone(*_FOR_KEY_FILES)
         from google.cloud import firestore  # noqa: F401 - what is imported elsewhere comes with it

@@ -65,20 +65,20 @@ def _webhook(path: str, query: str = "", *, call: str, **fields: str) -> Asked:
     return Asked("POST", "/" + query, headers, urlencode(form))
 
 
-def _ringing(path: str) -> Asking:
+def _ringing(path: str, prefix: str) -> Asking:
     """A call that nobody has heard of yet."""
-    return lambda number: _webhook(path, call=_call(path, number), CallStatus="ringing", Direction="inbound")
+    return lambda number: _webhook(path, call=_call(prefix, number), CallStatus="ringing", Direction="inbound")
 
 
-def _call(path: str, number: int) -> str:
-    return f"CA{path.encode().hex()[:24]:0>24}{number:08x}"
+def _call(prefix: str, number: int) -> str:
+    return f"CA{24 * prefix}{number:08x}"
 
 
-_BEGUN = _call("/twiml", 0)
+_BEGUN = _call("a", 0)
 _KEY = {"Authorization": f"Bearer {KEY}"}
 FUNCTIONS: Mapping[str, Asking] = {
-    "twiml": _ringing("/twiml"),
-    "incoming_call": _ringing("/incoming-call"),
+    "twiml": _ringing("/twiml", "a"),
+    "incoming_call": _ringing("/incoming-call", "b"),
     "call_flow": lambda _: _webhook("/call-flow", "?step=idle&prompts=0", call=_BEGUN),
     "call_events": lambda _: replace(_webhook("/call-events", call=_BEGUN, CallStatus="completed"), status=204),
     "calls": lambda _: Asked("GET", "/calls", _KEY),

@@ -117,7 +117,7 @@ def measure(form: Form) -> Report:
                 there = stack.enter_context(_database(report))
                 if not form.turns_alone:
                     _with_sqlite(form, report)
-                _say("turns: whole calls with emulated vendors")
+                _say("turns: waiting for the last calls")
             if form.turns_alone:
                 _with_sqlite(form, report)
             if there:

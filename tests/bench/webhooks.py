@@ -35,7 +35,7 @@ RATE = 50.0  # requests a second
 SENDERS = 32
 ANSWER_SECONDS = 15.0  # Twilio's patience
 START_SECONDS = 30.0
-WARM_REQUESTS, WARM_RATE = 100, 200.0  # the emulated Firestore is slow to get warm
+WARM_REQUESTS, WARM_RATE = 100, 200.0  # first requests are `startup`'s subject
 COLUMNS = (
     Column("store", "store"), Column("webhook", "webhook"), Column("n", "n"),
     Column("p50 ms", "p50", 1), Column("p99 ms", "p99", 1), Column("max ms", "max", 1), Column("failed", "failed"),

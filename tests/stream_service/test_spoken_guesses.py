@@ -2,8 +2,6 @@
 
 import pytest
 from call_scenes import AGENT, BEGIN, Scene, none, one
-from hypothesis import given
-from hypothesis import strategies as st
 from spoken_scenes import END_CALL, LONG, answered, greeted, says, spoken
 
 from stream_service.commands import CancelChat, KeepTurn, KeepUsage, Listen, RunTool, Speak, StartChat
@@ -30,7 +28,7 @@ from stream_service.events import (
     Tick,
     ToolResult,
 )
-from stream_service.guess import MOST_PER_UTTERANCE, MOST_WASTED, STABLE_SECONDS, same_words
+from stream_service.guess import MOST_PER_UTTERANCE, MOST_WASTED, STABLE_SECONDS
 from stream_service.session import WARNING_SECONDS
 from stream_service.spoken_session import LISTEN_SECONDS
 
@@ -293,45 +291,3 @@ def test_what_a_cut_answer_cost_is_counted() -> None:
     scene.happens(EngineReady(resumed=False))
     cut = {"cut_answers": 1, "cut_text_tokens_in": 40, "cut_text_tokens_out": 3}
     assert one(scene.happens(AnswerCut(cut)), KeepUsage).usage == cut
-
-
-# --- the same words -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("interim", "final"),
-    [
-        ("予約をお願いします", "予約をお願いします。"),
-        ("はい 予約です", "はい、予約です。"),
-        ("ＯＫです", "OKです。"),
-        ("3.5キロ", "３．５キロ。"),
-        ("二、三人です", "二、三人です。"),
-    ],
-)
-def test_the_same_words(interim: str, final: str) -> None:
-    assert same_words(interim, final)
-
-
-@pytest.mark.parametrize(
-    ("interim", "final"),
-    [
-        ("予約を", "予約をお願いします。"),
-        ("行けます", "行けます？"),
-        ("35キロ", "3.5キロ"),
-        ("3 5", "35"),
-        ("三、五", "三五"),
-        ("二三人です", "二、三人です。"),
-        ("50%", "50"),
-        ("じゅうごじ", "15時"),
-        ("えっと予約", "予約"),
-        ("", "予約"),
-    ],
-)
-def test_not_the_same_words(interim: str, final: str) -> None:
-    assert not same_words(interim, final)
-
-
-@given(st.text(max_size=12), st.text(max_size=12))
-def test_more_words_are_never_the_same_words(text: str, more: str) -> None:
-    if any(map(str.isalnum, more)):
-        assert not same_words(text, text + more)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import openai
 import pytest
+from realtime_caller import MODEL, Caller
 
 from emulator.openai import OpenAI, Pace
 from emulator.recordings import Library
@@ -43,3 +44,11 @@ def unhurried(library: Library) -> Iterator[OpenAI]:
     """One whose voice is made slowly enough to be interrupted in."""
     with OpenAI(library, keys={KEY}, pace=replace(QUICK, audio_speed=6.0)) as running:
         yield running
+
+
+@pytest.fixture
+def caller(client: openai.OpenAI) -> Iterator[Caller]:
+    with client.realtime.connect(model=MODEL) as connection:
+        one = Caller(connection)
+        one.until("session.created")
+        yield one
