@@ -25,6 +25,7 @@ from emulator.recordings import Library
 from emulator.twilio import Caller, CallReport, Carrier, HangUp, Listen, Number, Speak, Step
 from emulator.twilio.caller import Person
 from emulator.twilio.faults import Faults
+from emulator.twilio.tls import tls_for
 from emulator.twilio.webhooks import Tunnels, host_asked
 from emulator.vendors import CALLER_NUMBER
 
@@ -143,7 +144,8 @@ def _stranger(target: Target) -> Check:
     try:
         port = address.port or (443 if address.scheme == "wss" else 80)
         plain = socket.create_connection((address.hostname or "", port), _REQUEST_SECONDS)
-        connect(url, sock=plain, open_timeout=_REQUEST_SECONDS, proxy=None, compression=None).close()
+        tls = tls_for(address.scheme)
+        connect(url, sock=plain, ssl=tls, open_timeout=_REQUEST_SECONDS, proxy=None, compression=None).close()
     except InvalidStatus as exc:
         status = exc.response.status_code
         return Check(name) if status == 403 else Check(name, (f"it is answered with {status}",))

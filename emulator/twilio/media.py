@@ -28,6 +28,7 @@ from emulator.twilio.plan import TRACKS, StreamPlan
 from emulator.twilio.playout import Clear, Mark, Media, Playout, ProtocolViolationError, read_command
 from emulator.twilio.progress import timestamp
 from emulator.twilio.report import StreamReport
+from emulator.twilio.tls import tls_for
 from emulator.twilio.webhooks import FetchError, host_asked
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class MediaStream:
             return connect(
                 f"{scheme}://{host_asked(url, address)}{target.path or '/'}",
                 sock=plain,
+                ssl=tls_for(scheme),
                 proxy=None,
                 compression=None,
                 additional_headers=headers,

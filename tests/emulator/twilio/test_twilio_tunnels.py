@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twilio_customer import ACCOUNT, NUMBER, TOKEN, connect_stream, response, ring
-from websockets.sync.server import serve
+from websockets.sync.server import ServerConnection, serve
 
 from emulator.twilio import Carrier, FetchError, HangUp, Number, Wait
 from emulator.twilio.webhooks import Tunnels, host_asked
@@ -128,8 +128,13 @@ def secure_site(tls: tuple[ssl.SSLContext, Path]) -> Iterator[str]:
 def test_webhooks_and_streams_go_by_tls_where_the_address_says_so(
     tls: tuple[ssl.SSLContext, Path], secure_site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    messages: list[str] = []
-    server = serve(lambda connection: messages.extend(map(str, connection)), "127.0.0.1", 0, ssl=tls[0])
+    messages, versions = list[str](), list[str]()
+
+    def take(connection: ServerConnection) -> None:
+        versions.append(connection.socket.version())  # type: ignore[attr-defined]  # it is one with TLS
+        messages.extend(map(str, connection))
+
+    server = serve(take, "127.0.0.1", 0, ssl=tls[0])
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setenv("SSL_CERT_FILE", str(tls[1]))
@@ -146,6 +151,7 @@ def test_webhooks_and_streams_go_by_tls_where_the_address_says_so(
     server.shutdown()
     thread.join(5)
     assert report.errors == []
+    assert versions == ["TLSv1.2"]
     assert '"event": "start"' in messages[1]
 
 
